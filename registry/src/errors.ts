@@ -1,0 +1,65 @@
+/**
+ * One class per reason a caller can act on. Only `http/app.ts` turns them into status codes and only
+ * `dns/` into rcodes. Messages start lower-case unless Consul's clients match the text.
+ */
+
+/** The caller's input is wrong. The message names the value, what was expected and what to do. */
+export class BadRequest extends Error {
+  override name = 'BadRequest'
+}
+
+/** The thing named does not exist. */
+export class NotFound extends Error {
+  override name = 'NotFound'
+}
+
+/** More bytes than the limit allows. */
+export class TooLarge extends Error {
+  override name = 'TooLarge'
+}
+
+/** The command was understood and refused by the state (Consul answers 500 with the reason). */
+export class Refused extends Error {
+  override name = 'Refused'
+}
+
+/** No leader could be reached in the time we wait for one. The text is Consul's: clients match it. */
+export class NoLeader extends Error {
+  override name = 'NoLeader'
+  constructor(message = 'No cluster leader', options?: ErrorOptions) {
+    super(message, options)
+  }
+}
+
+/** This server is not the leader; nothing was proposed. */
+export class NotLeader extends Error {
+  override name = 'NotLeader'
+  constructor(readonly leader?: string) {
+    super(leader === undefined ? 'not the leader, and no leader is known' : `not the leader; the leader is ${leader}`)
+  }
+}
+
+/** The outcome is unknown: the write may or may not come to be. Never retried silently. */
+export class LeadershipLost extends Error {
+  override name = 'LeadershipLost'
+}
+
+/** Too much is waiting for the log; nothing was proposed and the caller may retry. */
+export class Busy extends Error {
+  override name = 'Busy'
+}
+
+/** The node is shutting down. */
+export class Stopped extends Error {
+  override name = 'Stopped'
+}
+
+/** Data on disk that fails its checksum where a torn tail cannot be the cause. */
+export class Corrupt extends Error {
+  override name = 'Corrupt'
+}
+
+/** Throws when `condition` is false. It cannot happen; if it does the node halts, for a wrong answer is worse than none. */
+export function assert(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new Error(`assertion failed: ${message}`)
+}

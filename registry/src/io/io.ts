@@ -1,0 +1,93 @@
+/**
+ * The doors as interfaces: everything the program cannot compute for itself. `io/node.ts` is the real world,
+ * the simulator's `world.ts` the other one.
+ */
+import type { Address, Millis } from '../model.ts'
+import type { Random } from './random.ts'
+
+export interface Io {
+  clock: Clock
+  random: Random
+  disk: Disk
+  network: Network
+  probe: Probe
+  log: Log
+  /** This node must not continue (a failed fsync, a broken invariant). Logs and ends the process. */
+  halt(reason: Error): void
+}
+
+export interface Clock {
+  /** Monotonic, for every decision. */
+  now(): Millis
+  /** Milliseconds since 1970, only for logs and stamps; never compared. */
+  wall(): number
+}
+
+/**
+ * Enough to build a segmented log on, and to simulate every way it fails. Paths are relative to the data
+ * directory. A missing file reads as undefined. Errors reject with the system's error (`code` EIO, ENOSPC …).
+ */
+export interface Disk {
+  list(folder: string): Promise<string[]>
+  read(file: string, from?: number, length?: number): Promise<Uint8Array | undefined>
+  /** In the page cache; creates the file (and its folders) when missing. */
+  write(file: string, at: number, chunks: Uint8Array[]): Promise<void>
+  /** Durable. */
+  sync(file: string): Promise<void>
+  syncFolder(folder: string): Promise<void>
+  truncate(file: string, length: number): Promise<void>
+  rename(from: string, to: string): Promise<void>
+  /** A missing file is not an error. */
+  remove(file: string): Promise<void>
+  /** Takes the lock of the data directory or throws an error that names the holder. */
+  lock(): Promise<void>
+}
+
+/** rpc 8300 (tcp), lan 8301 (tcp and udp), wan 8302 (tcp and udp). */
+export type Channel = 'rpc' | 'lan' | 'wan'
+
+/** Answers on the connection a frame came in on, so that agents behind published ports or without a listener are reached. */
+export type Reply = (bytes: Uint8Array) => void
+
+/**
+ * Moves bytes one way; anything cleverer (request ids, retries, time-outs) lives where the simulator sees it.
+ * Frames are at most `frameLengthMax` bytes (`io/frames.ts`).
+ */
+export interface Network {
+  /** May be lost, repeated, reordered. At most 1,400 bytes by convention. */
+  datagram(channel: Channel, to: Address, bytes: Uint8Array): void
+  /**
+   * In order while the connection lives; connects when there is none. `onFailed` is called at most once when this
+   * frame certainly or possibly did not arrive because the connection could not be made or was lost before it left.
+   */
+  frame(channel: Channel, to: Address, bytes: Uint8Array, onFailed?: (reason: Error) => void): void
+  /** One receiver per channel; a second call replaces the first. Replies to our frames arrive here as well. */
+  onDatagram(channel: Channel, receive: (bytes: Uint8Array) => void): void
+  onFrame(channel: Channel, receive: (bytes: Uint8Array, reply: Reply) => void): void
+}
+
+export type ProbeRequest =
+  | {
+      kind: 'http'
+      url: string
+      method: string
+      headers: Record<string, string[]>
+      body: string
+      tlsSkipVerify: boolean
+      timeout: Millis
+      outputMax: number
+    }
+  | { kind: 'tcp'; target: string; timeout: Millis }
+
+export interface ProbeOutcome {
+  status: 'passing' | 'warning' | 'critical'
+  output: string
+}
+
+/** Runs one check once. Never rejects: a failure is a critical outcome with the reason as its output. */
+export type Probe = (request: ProbeRequest) => Promise<ProbeOutcome>
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
+
+/** `log('info', 'raft', 'entering follower state', { leader: '' })`. Areas are rooms: raft, serf, consul, agent, dns, http. */
+export type Log = (level: LogLevel, area: string, message: string, fields?: Record<string, unknown>) => void

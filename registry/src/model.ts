@@ -1,0 +1,123 @@
+/**
+ * The nouns of the house. Plain values, no behaviour; every floor speaks in them.
+ * Field names are ours; Consul's spelling (`ModifyIndex`) lives at the faces.
+ */
+
+/** Milliseconds of the monotonic clock; only differences mean anything. */
+export type Millis = number
+/** Position in the Raft log. The first entry has index 1; 0 is "nothing yet". */
+export type Index = number
+export type Term = number
+/** Identity of an agent: a UUID made at its first start and kept in its data directory. */
+export type NodeId = string
+export type NodeName = string
+export type ServiceName = string
+export type ServiceId = string
+export type CheckId = string
+/** Standard base64 with padding; '' is the empty value. */
+export type Base64 = string
+
+/** When a row came to be and when it last changed, in log positions. */
+export interface Stamps {
+  createIndex: Index
+  modifyIndex: Index
+}
+
+export interface KvPair extends Stamps {
+  key: string
+  value: Base64
+  /** An unsigned 64-bit number in decimal: JavaScript numbers lose bits above 2^53 and Consul's clients do not. */
+  flags: string
+  /** How many times a lock was acquired on this key. Stays 0 until sessions arrive. */
+  lockIndex: Index
+}
+
+/** What a registration says of a node; `null` and `{}` are told apart because Consul's answers do. */
+export interface NodeDefinition {
+  /** UUID, or '' for a node that was registered through the catalog without one. */
+  id: NodeId
+  name: NodeName
+  address: string
+  datacenter: string
+  taggedAddresses: Record<string, string> | null
+  meta: Record<string, string> | null
+}
+export interface Node extends NodeDefinition, Stamps {}
+
+export interface ServiceAddress {
+  address: string
+  port: number
+}
+export interface Weights {
+  passing: number
+  warning: number
+}
+/** One instance of a service on one node. `id` is unique on its node, `name` is what DNS asks for. */
+export interface ServiceDefinition {
+  id: ServiceId
+  name: ServiceName
+  tags: string[]
+  /** '' means "the node's address". */
+  address: string
+  port: number
+  taggedAddresses: Record<string, ServiceAddress> | null
+  meta: Record<string, string> | null
+  weights: Weights
+  enableTagOverride: boolean
+}
+export interface Service extends ServiceDefinition, Stamps {
+  node: NodeName
+}
+
+/** The catalog takes any text as a status, as Consul's does; agents only ever write these three. */
+export type CheckStatus = 'passing' | 'warning' | 'critical'
+
+/** A check as the catalog holds it. `serviceId` '' means the check is of the node. */
+export interface CheckResult {
+  id: CheckId
+  name: string
+  status: string
+  notes: string
+  output: string
+  serviceId: ServiceId
+  /** ttl, http, tcp, or '' (serfHealth, catalog registrations). */
+  type: string
+  /** What `PUT /v1/catalog/register` gave as Definition, in Consul's spelling; {} for an agent's checks. */
+  definition: Record<string, unknown>
+}
+export interface Check extends CheckResult, Stamps {
+  node: NodeName
+  /** Taken from the service at registration; '' and [] for a check of the node. */
+  serviceName: ServiceName
+  serviceTags: string[]
+}
+
+/** A service instance with all that decides whether it may be named in an answer. */
+export interface Instance {
+  node: Node
+  service: Service
+  /** The node's checks first, then the instance's own. */
+  checks: Check[]
+}
+
+/** A host and port as agents advertise them; IPv6 without brackets. Never taken from a packet's source. */
+export interface Address {
+  host: string
+  port: number
+}
+
+export type MemberStatus = 'alive' | 'suspect' | 'leaving' | 'left' | 'failed'
+
+/** A member of a gossip pool. */
+export interface Member {
+  name: string
+  /** Where its gossip listens, as it advertises it. */
+  address: Address
+  status: MemberStatus
+  /** What the member says of itself: role, dc, id, port, expect, bootstrap, build … as Serf tags. */
+  tags: Record<string, string>
+  incarnation: number
+}
+
+/** The name of the check that says whether gossip reaches a node, as in Consul. */
+export const serfHealthId = 'serfHealth'
