@@ -34,8 +34,10 @@ export class NoLeader extends Error {
 /** This server is not the leader; nothing was proposed. */
 export class NotLeader extends Error {
   override name = 'NotLeader'
-  constructor(readonly leader?: string) {
+  readonly leader: string | undefined
+  constructor(leader?: string) {
     super(leader === undefined ? 'not the leader, and no leader is known' : `not the leader; the leader is ${leader}`)
+    this.leader = leader
   }
 }
 

@@ -1,0 +1,11 @@
+/** What the replica replicates. It knows nothing of what the state means. */
+import type { Index } from '../model.ts'
+
+export interface StateMachine {
+  /** Deterministic: depends on the state, `index` and `data` only. Throwing halts the node. */
+  apply(index: Index, data: Uint8Array): unknown
+  /** The state as it is at the call, in slices small enough not to hold the loop; later applies do not show. */
+  snapshot(): Iterable<Uint8Array>
+  /** Replaces the state. */
+  restore(chunks: Iterable<Uint8Array>): void
+}

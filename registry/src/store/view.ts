@@ -1,0 +1,45 @@
+/** The store, read-only: all the faces ever see. Values are frozen by agreement: nobody changes a row they were given. */
+import type { Check, Index, Instance, KvPair, Node, NodeId, NodeName, Service, ServiceName } from '../model.ts'
+
+/** An answer and the index it is true at: what `X-Consul-Index` says and a blocking query compares with. */
+export interface Indexed<T> {
+  index: Index
+  value: T
+}
+
+/** What a waiting question depends on. A watcher of a topic is woken by every change that may alter its answer or index. */
+export type Topic =
+  | { kind: 'key'; key: string }
+  | { kind: 'prefix'; prefix: string }
+  | { kind: 'nodes' }
+  | { kind: 'node'; node: NodeName }
+  | { kind: 'services' }
+  /** Instances of the service, their checks, and the checks and addresses of the nodes they are on. */
+  | { kind: 'service'; service: ServiceName }
+  | { kind: 'checks' }
+
+export interface View {
+  /** The last index applied here. */
+  readonly index: Index
+  /** Index of an absent key: the last change of any key, or deletion, at all. */
+  kv(key: string): Indexed<KvPair | undefined>
+  /** In key order (by bytes of UTF-8). Deletions under the prefix move its index (tombstones). */
+  kvUnder(prefix: string): Indexed<KvPair[]>
+  /** In key order; with a separator, everything after its first occurrence past the prefix folds into one entry. */
+  kvKeys(prefix: string, separator?: string): Indexed<string[]>
+  /** In name order. */
+  nodes(): Indexed<Node[]>
+  /** Names compare without regard to case, as in DNS. */
+  node(name: NodeName): Indexed<{ node: Node; services: Service[]; checks: Check[] } | undefined>
+  nodeById(id: NodeId): Node | undefined
+  /** Every service name with the union of its instances' tags, in name order. */
+  services(): Indexed<Map<ServiceName, string[]>>
+  /** All instances, whatever their health; with `tags`, those carrying each of them (compared without regard to case). In node, then id order. */
+  instances(service: ServiceName, tags?: readonly string[]): Indexed<Instance[]>
+  serviceChecks(service: ServiceName): Indexed<Check[]>
+  nodeChecks(node: NodeName): Indexed<Check[]>
+  /** `any` for all. */
+  checksInState(state: string): Indexed<Check[]>
+  /** Calls back after an apply that touched the topic, once per apply at most. Returns what ends the watch. */
+  watch(topic: Topic, onChange: () => void): () => void
+}
