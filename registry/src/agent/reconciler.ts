@@ -65,7 +65,9 @@ export class Reconciler {
     if (!this.#woken && now < this.#dueAt) return
     this.#woken = false
     this.#dueAt = now + this.#options.every
-    this.#running = this.#run()
+    this.#running = this.#run().finally(() => {
+      this.#running = undefined
+    })
   }
 
   /** No run starts after this call; resolves when the one under way has ended. */
@@ -83,8 +85,6 @@ export class Reconciler {
       this.#woken = true
       this.#backOff = backOff(this.#failures, this.#options)
       this.#options.onFailure(error, this.#failures, this.#backOff)
-    } finally {
-      this.#running = undefined
     }
   }
 }
