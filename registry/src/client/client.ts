@@ -1,0 +1,233 @@
+/**
+ * A small typed client of an agent's HTTP API, as plain calls. Takes a fetch and knows no time-out but those its
+ * options give, so it works in the simulator as in a process. Every failure is `Unreachable` or `UnexpectedAnswer`;
+ * nothing is retried here. Reads answer `{ index, value }`; hand the index back for a blocking query.
+ */
+import type { Index, Millis } from '../model.ts'
+import { type ClientOptions, type Request, type Response, send, UnexpectedAnswer } from './request.ts'
+import type {
+  AgentServiceShape,
+  CatalogServiceShape,
+  CheckRegistration,
+  CheckShape,
+  KvPairShape,
+  MemberShape,
+  NodeShape,
+  SelfShape,
+  ServiceEntryShape,
+  ServiceRegistration,
+} from './shapes.ts'
+
+export { type ClientOptions, type Fetch, UnexpectedAnswer, Unreachable } from './request.ts'
+export * from './shapes.ts'
+
+/** An answer and the index it is true at; 0 where the endpoint has none (`/v1/agent/…`, `/v1/status/…`). */
+export interface Answer<T> {
+  index: Index
+  value: T
+}
+
+export interface ReadOptions {
+  /** Answer only when the index is beyond this one, or after `wait`. */
+  index?: Index
+  wait?: Millis
+  /** Any agent may answer from what it has. */
+  stale?: boolean
+  consistent?: boolean
+  datacenter?: string
+  filter?: string
+  signal?: AbortSignal
+}
+
+export interface KvPutOptions {
+  /** Decimal, up to 64 bits. */
+  flags?: string
+  cas?: Index
+  acquire?: string
+  release?: string
+  datacenter?: string
+}
+
+/**
+ * The index to ask with next. An index that went back means a registry that started afresh: ask again from the
+ * beginning, as Consul's documentation of blocking queries demands.
+ */
+export function nextIndex(asked: Index, answered: Index): Index {
+  return answered < asked ? 0 : answered
+}
+
+export class Client {
+  readonly #options: ClientOptions
+
+  constructor(options: ClientOptions) {
+    this.#options = options
+  }
+
+  readonly kv = {
+    /** Undefined: there is no such key. */
+    get: async (key: string, options: ReadOptions = {}): Promise<Answer<KvPairShape | undefined>> => {
+      const { index, value } = await this.#readOrNone<KvPairShape[]>(kvPath(key), {}, options)
+      return { index, value: value?.[0] }
+    },
+    /** Every pair whose key begins with the prefix, in key order; empty when there are none. */
+    list: async (prefix: string, options: ReadOptions = {}): Promise<Answer<KvPairShape[]>> => {
+      const { index, value } = await this.#readOrNone<KvPairShape[]>(kvPath(prefix), { recurse: true }, options)
+      return { index, value: value ?? [] }
+    },
+    /** Keys only; with a separator, up to and including its first occurrence after the prefix. */
+    keys: async (prefix: string, separator = '', options: ReadOptions = {}): Promise<Answer<string[]>> => {
+      const query = { keys: true, separator: separator === '' ? undefined : separator }
+      const { index, value } = await this.#readOrNone<string[]>(kvPath(prefix), query, options)
+      return { index, value: value ?? [] }
+    },
+    /** False: a check-and-set, or a lock, that did not succeed. */
+    put: async (key: string, value: string | Uint8Array<ArrayBuffer>, options: KvPutOptions = {}): Promise<boolean> => {
+      const { flags, cas, acquire, release, datacenter } = options
+      const query = { flags, cas, acquire, release, dc: datacenter }
+      return this.#json(await this.#ok({ method: 'PUT', path: kvPath(key), query, body: value }))
+    },
+    delete: async (
+      key: string,
+      options: { cas?: Index; recurse?: boolean; datacenter?: string } = {},
+    ): Promise<boolean> => {
+      const query = { cas: options.cas, recurse: options.recurse, dc: options.datacenter }
+      return this.#json(await this.#ok({ method: 'DELETE', path: kvPath(key), query }))
+    },
+  }
+
+  readonly agent = {
+    self: (): Promise<Answer<SelfShape>> => this.#read('/v1/agent/self'),
+    members: (pool: 'lan' | 'wan' = 'lan'): Promise<Answer<MemberShape[]>> =>
+      this.#read('/v1/agent/members', { wan: pool === 'wan' ? 1 : undefined }),
+    join: (address: string, pool: 'lan' | 'wan' = 'lan'): Promise<void> =>
+      this.#put(`/v1/agent/join/${encodeURIComponent(address)}`, { wan: pool === 'wan' ? 1 : undefined }),
+    leave: (): Promise<void> => this.#put('/v1/agent/leave'),
+    forceLeave: (node: string, prune = false): Promise<void> =>
+      this.#put(`/v1/agent/force-leave/${encodeURIComponent(node)}`, { prune }),
+    /** What is registered at this agent, by id. */
+    services: (options: ReadOptions = {}): Promise<Answer<Record<string, AgentServiceShape>>> =>
+      this.#read('/v1/agent/services', {}, options),
+    checks: (options: ReadOptions = {}): Promise<Answer<Record<string, CheckShape>>> =>
+      this.#read('/v1/agent/checks', {}, options),
+    /** `replaceChecks`: checks of the service that the registration does not name go. */
+    registerService: (
+      service: ServiceRegistration,
+      options: { replaceChecks?: boolean; signal?: AbortSignal } = {},
+    ): Promise<void> =>
+      this.#put(
+        '/v1/agent/service/register',
+        { 'replace-existing-checks': options.replaceChecks },
+        JSON.stringify(service),
+        options.signal,
+      ),
+    /** An id that is not registered is no error to Consul. */
+    deregisterService: (id: string, options: { signal?: AbortSignal } = {}): Promise<void> =>
+      this.#put(`/v1/agent/service/deregister/${encodeURIComponent(id)}`, {}, undefined, options.signal),
+    registerCheck: (check: CheckRegistration): Promise<void> =>
+      this.#put('/v1/agent/check/register', {}, JSON.stringify(check)),
+    deregisterCheck: (id: string): Promise<void> => this.#put(`/v1/agent/check/deregister/${encodeURIComponent(id)}`),
+    /** The TTL check of a service registered with one check is `service:ID`. */
+    pass: (checkId: string, note?: string, signal?: AbortSignal): Promise<void> =>
+      this.#put(`/v1/agent/check/pass/${encodeURIComponent(checkId)}`, { note }, undefined, signal),
+    warn: (checkId: string, note?: string): Promise<void> =>
+      this.#put(`/v1/agent/check/warn/${encodeURIComponent(checkId)}`, { note }),
+    fail: (checkId: string, note?: string): Promise<void> =>
+      this.#put(`/v1/agent/check/fail/${encodeURIComponent(checkId)}`, { note }),
+  }
+
+  readonly catalog = {
+    datacenters: (): Promise<Answer<string[]>> => this.#read('/v1/catalog/datacenters'),
+    nodes: (options: ReadOptions = {}): Promise<Answer<NodeShape[]>> => this.#read('/v1/catalog/nodes', {}, options),
+    /** Names with their tags. */
+    services: (options: ReadOptions = {}): Promise<Answer<Record<string, string[]>>> =>
+      this.#read('/v1/catalog/services', {}, options),
+    /** Healthy or not; empty for a name nobody registered. */
+    service: (name: string, options: ReadOptions & { tag?: string } = {}): Promise<Answer<CatalogServiceShape[]>> =>
+      this.#read(`/v1/catalog/service/${encodeURIComponent(name)}`, { tag: options.tag }, options),
+  }
+
+  readonly health = {
+    service: (
+      name: string,
+      options: ReadOptions & { tag?: string; passing?: boolean } = {},
+    ): Promise<Answer<ServiceEntryShape[]>> =>
+      this.#read(
+        `/v1/health/service/${encodeURIComponent(name)}`,
+        { tag: options.tag, passing: options.passing },
+        options,
+      ),
+    node: (name: string, options: ReadOptions = {}): Promise<Answer<CheckShape[]>> =>
+      this.#read(`/v1/health/node/${encodeURIComponent(name)}`, {}, options),
+  }
+
+  readonly status = {
+    /** `host:port` of the leader, '' while none is known. */
+    leader: (): Promise<Answer<string>> => this.#read('/v1/status/leader'),
+    peers: (): Promise<Answer<string[]>> => this.#read('/v1/status/peers'),
+  }
+
+  async #read<T>(path: string, query: Request['query'] = {}, options: ReadOptions = {}): Promise<Answer<T>> {
+    const response = await this.#ok(readRequest(path, query, options))
+    return { index: response.index ?? 0, value: this.#json<T>(response) }
+  }
+
+  /** Where 404 is an answer: a key, or keys, that do not exist. A 404 without an index is not from a registry. */
+  async #readOrNone<T>(path: string, query: Request['query'], options: ReadOptions): Promise<Answer<T | undefined>> {
+    const response = await send(this.#options, readRequest(path, query, options))
+    if (response.status === 404 && response.index !== undefined) return { index: response.index, value: undefined }
+    if (response.status !== 200) throw new UnexpectedAnswer(response.status, response.text)
+    return { index: response.index ?? 0, value: this.#json<T>(response) }
+  }
+
+  async #put(path: string, query: Request['query'] = {}, body?: string, signal?: AbortSignal): Promise<void> {
+    const request: Request = { method: 'PUT', path, query }
+    if (body !== undefined) request.body = body
+    if (signal !== undefined) request.signal = signal
+    await this.#ok(request)
+  }
+
+  async #ok(request: Request): Promise<Response> {
+    const response = await send(this.#options, request)
+    if (response.status !== 200) throw new UnexpectedAnswer(response.status, response.text)
+    return response
+  }
+
+  #json<T>(response: Response): T {
+    try {
+      return JSON.parse(response.text, keepFlags as (key: string, value: unknown) => unknown)
+    } catch (error) {
+      throw new UnexpectedAnswer(response.status, response.text.slice(0, 200), { cause: error })
+    }
+  }
+}
+
+/** Slashes are escaped too: a URL parser would change a raw `a/../b`. (Consul's router cleans such keys all the same.) */
+function kvPath(key: string): string {
+  return `/v1/kv/${encodeURIComponent(key)}`
+}
+
+function readRequest(path: string, query: Request['query'], options: ReadOptions): Request {
+  const { index, wait, stale, consistent, datacenter, filter, signal } = options
+  const request: Request = {
+    method: 'GET',
+    path,
+    query: {
+      ...query,
+      index,
+      wait: wait === undefined ? undefined : `${wait}ms`,
+      stale,
+      consistent,
+      dc: datacenter,
+      filter,
+    },
+  }
+  // Agents add up to a sixteenth of the wait, so that not all who wait come back at once.
+  if (index !== undefined && wait !== undefined) request.extra = wait + Math.ceil(wait / 16)
+  if (signal !== undefined) request.signal = signal
+  return request
+}
+
+/** Flags are numbers up to 2^64 in JSON: take the digits as written, which the reviver's context has. */
+function keepFlags(key: string, value: unknown, context: { source?: string }): unknown {
+  return key === 'Flags' && typeof value === 'number' ? (context.source ?? String(value)) : value
+}

@@ -1,0 +1,138 @@
+/** What agents send and take, in Consul's spelling: this is a face. Only the fields somebody here reads are named. */
+import type { CheckStatus } from '../model.ts'
+
+export interface KvPairShape {
+  Key: string
+  /** Base64; null for an empty value. `textOf` and `bytesOf` decode it. */
+  Value: string | null
+  /** Decimal: the 64 bits do not fit a JavaScript number. */
+  Flags: string
+  LockIndex: number
+  Session?: string
+  CreateIndex: number
+  ModifyIndex: number
+}
+
+/** `PUT /v1/agent/service/register`. */
+export interface ServiceRegistration {
+  ID?: string
+  Name: string
+  Tags?: string[]
+  Address?: string
+  Port?: number
+  Meta?: Record<string, string>
+  EnableTagOverride?: boolean
+  Weights?: { Passing: number; Warning: number }
+  Check?: CheckRegistration
+  Checks?: CheckRegistration[]
+}
+
+/** `PUT /v1/agent/check/register`, and the checks of a service. Durations in Go's writing: `10s`. */
+export interface CheckRegistration {
+  CheckID?: string
+  Name?: string
+  Notes?: string
+  ServiceID?: string
+  Status?: CheckStatus
+  TTL?: string
+  HTTP?: string
+  Method?: string
+  Header?: Record<string, string[]>
+  TLSSkipVerify?: boolean
+  TCP?: string
+  GRPC?: string
+  GRPCUseTLS?: boolean
+  Args?: string[]
+  Interval?: string
+  Timeout?: string
+  DeregisterCriticalServiceAfter?: string
+}
+
+/** `GET /v1/agent/services`, per id. */
+export interface AgentServiceShape {
+  ID: string
+  Service: string
+  Tags: string[] | null
+  Meta: Record<string, string> | null
+  Port: number
+  Address: string
+  Weights: { Passing: number; Warning: number }
+  EnableTagOverride: boolean
+}
+
+/** A check as agents and the catalog list it. */
+export interface CheckShape {
+  Node: string
+  CheckID: string
+  Name: string
+  Status: string
+  Notes: string
+  Output: string
+  ServiceID: string
+  ServiceName: string
+  Type: string
+}
+
+export interface MemberShape {
+  Name: string
+  Addr: string
+  Port: number
+  Tags: Record<string, string>
+  /** Serf's: 1 alive, 2 leaving, 3 left, 4 failed. */
+  Status: number
+  ProtocolMin: number
+  ProtocolMax: number
+  ProtocolCur: number
+  DelegateMin: number
+  DelegateMax: number
+  DelegateCur: number
+}
+
+export interface SelfShape {
+  Config: { Datacenter: string; NodeName: string; NodeID: string; Server: boolean; Revision: string; Version: string }
+  Member: MemberShape
+  Stats: Record<string, Record<string, string>>
+  Meta: Record<string, string>
+}
+
+export interface NodeShape {
+  ID: string
+  Node: string
+  Address: string
+  Datacenter: string
+  TaggedAddresses: Record<string, string> | null
+  Meta: Record<string, string> | null
+}
+
+/** `GET /v1/catalog/service/NAME`: one instance with the node it is on. */
+export interface CatalogServiceShape {
+  ID: string
+  Node: string
+  /** The node's. */
+  Address: string
+  Datacenter: string
+  ServiceID: string
+  ServiceName: string
+  ServiceTags: string[]
+  /** '' means the node's. */
+  ServiceAddress: string
+  ServicePort: number
+  ServiceMeta: Record<string, string> | null
+}
+
+/** `GET /v1/health/service/NAME`. */
+export interface ServiceEntryShape {
+  Node: NodeShape
+  Service: AgentServiceShape
+  Checks: CheckShape[]
+}
+
+/** The value of a pair as bytes. */
+export function bytesOf(pair: KvPairShape): Uint8Array {
+  return Uint8Array.from(atob(pair.Value ?? ''), (character) => character.charCodeAt(0))
+}
+
+/** The value of a pair as UTF-8 text; what is not UTF-8 becomes U+FFFD. */
+export function textOf(pair: KvPairShape): string {
+  return new TextDecoder().decode(bytesOf(pair))
+}
