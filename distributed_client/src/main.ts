@@ -1,0 +1,61 @@
+#!/usr/bin/env node
+/** The process: options, the real fetch and DNS, a report per interval until a signal. */
+import { Resolver } from 'node:dns/promises'
+import { Client } from 'registry/client'
+import { look, type Resolve } from './look.ts'
+import { type Options, parseOptions, usage } from './options.ts'
+import { linesOf } from './report.ts'
+
+const parsed = parseOptions(process.argv.slice(2), process.env)
+if ('mistakes' in parsed) {
+  console.error(`distributed_client: ${parsed.mistakes.join('; ')}\n\n${usage}`)
+  process.exit(1)
+}
+if (parsed.options.help) {
+  console.log(usage)
+  process.exit(0)
+}
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(0))
+// Whoever reads us may stop reading (`| head -4`); that is an end, not an error.
+process.stdout.on('error', () => process.exit(0))
+await run(parsed.options)
+
+async function run(options: Options): Promise<void> {
+  const client = new Client({ base: options.registry, fetch, timeout: 2000, expire: AbortSignal.timeout })
+  const resolve = resolverOf(options.dns)
+  for (;;) {
+    const startedAt = performance.now()
+    const reached = await report(options, client, resolve)
+    if (options.once) process.exit(reached ? 0 : 1)
+    const wait = options.interval - (performance.now() - startedAt)
+    await new Promise((elapsed) => setTimeout(elapsed, Math.max(0, wait)))
+  }
+}
+
+/** Prints one report; false when the registry gave none. */
+async function report(options: Options, client: Client, resolve: Resolve): Promise<boolean> {
+  try {
+    const result = await look(client, resolve, options.service)
+    console.log(options.json ? JSON.stringify(result) : linesOf(result).join('\n'))
+    return true
+  } catch (error) {
+    const { message } = error as Error
+    if (options.json) console.log(JSON.stringify({ service: options.service, registryFailure: message }))
+    else console.log(`The registry cannot be reached${options.once ? '' : ', trying again'}: ${message}`)
+    return false
+  }
+}
+
+function resolverOf(server: string | undefined): Resolve {
+  const resolver = new Resolver({ timeout: 1000, tries: 2 })
+  if (server !== undefined) resolver.setServers([server])
+  return async (name) => {
+    try {
+      return await resolver.resolve4(name)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code === 'ENOTFOUND' || code === 'ENODATA') return []
+      throw error
+    }
+  }
+}
