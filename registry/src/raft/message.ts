@@ -48,7 +48,11 @@ export interface SnapshotMark {
 export type Message =
   /** `pre`: would you vote for me in `term`? (thesis §9.6). `transfer`: the leader asked me to stand, ignore its lease. */
   | { type: 'vote'; term: Term; pre: boolean; lastIndex: Index; lastTerm: Term; transfer: boolean }
-  | { type: 'voteReply'; term: Term; pre: boolean; granted: boolean }
+  /**
+   * A granted pre-vote echoes the term asked for; every other reply carries the voter's own term. `heardLeader`: refused
+   * only because a leader was heard lately, so asking again soon may succeed.
+   */
+  | { type: 'voteReply'; term: Term; pre: boolean; granted: boolean; heardLeader: boolean }
   /** `round` numbers heartbeat rounds, for leases and read index; entries may be empty. */
   | {
       type: 'append'
@@ -66,8 +70,12 @@ export type Message =
       success: boolean
       round: number
       match: Index
-      /** When refused: the refused previousIndex, and where the leader should try next (last index and its term here). */
+      /** When refused: the refused previousIndex; 0 otherwise. */
       refused: Index
+      /**
+       * When refused: the last position here that may meet the leader's log, and its term. On success: equal to the
+       * leader's log up to here, though perhaps not all on disk yet (never below `match`); `hintTerm` is 0.
+       */
       hintIndex: Index
       hintTerm: Term
     }
@@ -103,16 +111,35 @@ export type RaftEvent =
   /** Leader: the follower's log meets ours and entries now flow without waiting for replies. */
   | { type: 'pipelining'; to: ServerId }
   | { type: 'stepDown'; reason: string; term: Term }
+  /** Leader: the follower does not have what it once acknowledged; its log is being sent again. */
+  | { type: 'lostEntries'; follower: ServerId; acknowledged: Index }
 
+/**
+ * Names one Ready's save. Give it to `Raft.saved` once that Ready and all before it are on disk; a later one covers the
+ * earlier ones, so a replica that saves several at once reports only the last. `index` and `term` are the log's end then.
+ */
+export interface SavePoint {
+  term: Term
+  index: Index
+  /** Counts the Readys that had something to save, from 1. */
+  ready: number
+}
+
+/** Handed out once. Saves happen in the order of the Readys, one after the other. */
 export interface Ready {
+  /** Report this when all of the next three are on disk; undefined: there is nothing to save. */
+  save: SavePoint | undefined
   /** Save this first, then `entries` (cutting off whatever the log has from the first of them on) … */
   hardState: HardState | undefined
   entries: Entry[]
-  /** … or take this snapshot, whose bytes the replica already has on disk, as the state and the start of the log. */
+  /**
+   * … or take this snapshot, whose bytes the replica already has on disk, as the state and the start of the log: every
+   * entry on disk is dropped. Never together with `entries`, `afterSave` or `committed`: those come with the next Ready.
+   */
   snapshot: SnapshotMark | undefined
-  /** Send at once: a leader's appends and heartbeats promise nothing about its own disk. */
+  /** Send at once, whatever the disk does: a leader's appends and heartbeats promise nothing about its own disk. */
   messages: Envelope[]
-  /** Send only when hardState and entries above are on disk: votes, "appended". */
+  /** Send only when this Ready is on disk: votes, "appended". Empty when there is nothing to save. */
   afterSave: Envelope[]
   /** Apply in order; every index once, without gaps. */
   committed: Entry[]
