@@ -40,6 +40,7 @@ make_files() {
   echo "making a Debian root file system with Node $("$node_folder/node" --version) (once; kept in ${cache#"$root/"})" >&2
   debian_rootfs "$stage/base" "$cache" "${packages[@]}" || fail "found no way to download Debian's packages"
   ln -sf dash "$stage/base/usr/bin/sh"
+  ln -sf mawk "$stage/base/usr/bin/awk"
   cp "$stage/base/usr/share/base-passwd/passwd.master" "$stage/base/etc/passwd"
   cp "$stage/base/usr/share/base-passwd/group.master" "$stage/base/etc/group"
   mkdir -p "$stage/base"/{tmp,root,run,proc,sys,dev,usr/local/bin}
@@ -63,11 +64,12 @@ make_files() {
   rm -rf "$stage"
 }
 
-# The libraries a program of another root file system loads, as paths inside it.
+# The libraries a program of another root file system loads, as paths inside it.  Always below /usr: a folder /lib
+# in the archive would take the place of the link /lib.
 chroot_libraries() {
   local loader
   loader=$(cd "$1" && find usr/lib -name 'ld-linux*.so.*' | head -n 1)
-  chroot "$1" "/$loader" --list "$2" | awk '$2 == "=>" && $3 ~ /^\// { print $3 }'
+  chroot "$1" "/$loader" --list "$2" | awk '$2 == "=>" && $3 ~ /^\// { path = $3; if (path !~ /^\/usr\//) path = "/usr" path; print path }'
 }
 
 [[ -f $files/base.tar && -f $files/redis.tar.gz ]] || make_files
