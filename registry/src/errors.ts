@@ -65,3 +65,13 @@ export class Corrupt extends Error {
 export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`)
 }
+
+/** The other agent could not be reached: it certainly did not see the request, and asking again is safe. */
+export class Unreachable extends Error {
+  override name = 'Unreachable'
+}
+
+/** The request left and no answer came: the other agent may or may not have acted on it. */
+export class Unanswered extends Error {
+  override name = 'Unanswered'
+}

@@ -1,0 +1,193 @@
+/**
+ * Writes and read indexes go to the leader, wherever it is. Held for a while when none is known; tried again only when the
+ * leader certainly did not act; a write whose fate is unknown is reported as that (LeadershipLost), never repeated.
+ */
+import { BadRequest, LeadershipLost, NoLeader, NotLeader, Refused, Unanswered, Unreachable } from '../errors.ts'
+import type { Io } from '../io/io.ts'
+import type { Address, Index, Millis } from '../model.ts'
+import type { Replica } from '../replica/replica.ts'
+import type { Result } from '../store/command.ts'
+import type { Deadlines } from './deadlines.ts'
+import type { Following } from './following.ts'
+import type { Peers } from './peers.ts'
+import type { Written } from './surface.ts'
+
+/** What one agent asks the leader for another. `cluster` guards against a stranger at a reused address. */
+export interface WriteRequest {
+  cluster: string
+  data: Uint8Array
+}
+export interface WriteReply {
+  index: Index
+  result: Result
+}
+export interface ReadRequest {
+  cluster: string
+  consistent: boolean
+}
+export interface ReadReply {
+  index: Index
+}
+
+export interface ForwardOptions {
+  io: Io
+  deadlines: Deadlines
+  peers: Peers
+  following: Following
+  replica: Replica | undefined
+  /** How long to wait for a leader. Consul's `rpc_hold_timeout`: 7 s. */
+  hold: Millis
+}
+
+/** A write answered by the leader waits this long at most for this node's own store to have it. */
+const ownStoreWait: Millis = 1_000
+const retryPause: Millis = 100
+
+export class Forward {
+  readonly #options: ForwardOptions
+  /** The round now under way and the one that starts after it, per kind: a caller joins only a round not yet started. */
+  readonly #rounds = new Map<boolean, { running: Promise<Index>; next: Promise<Index> | undefined }>()
+
+  constructor(options: ForwardOptions) {
+    this.#options = options
+    let before = options.following.leaderAddress
+    options.following.subscribe(() => {
+      const now = options.following.leaderAddress
+      if (before !== undefined && (before.host !== now?.host || before.port !== now.port)) {
+        options.peers.abandon(before, 'the leader changed while the request was under way')
+      }
+      before = now
+    })
+  }
+
+  async write(data: Uint8Array): Promise<Written> {
+    const { following, io } = this.#options
+    const { index, result } = await this.#held(() => this.#writeOnce(data))
+    if ('error' in result) throw new Refused(result.error)
+    if (following.applied < index) await this.#applied(index, io.clock.now() + ownStoreWait)
+    return { index, value: result.value }
+  }
+
+  /** Resolves when this node's store is fresh enough. */
+  async fresh(consistent: boolean): Promise<void> {
+    const { following, io, hold } = this.#options
+    const until = io.clock.now() + hold
+    const index = await this.#round(consistent)
+    if (following.applied < index && !(await this.#applied(index, until))) {
+      throw new NoLeader(`this node is at index ${following.applied} and could not reach ${index} within ${hold} ms`)
+    }
+  }
+
+  /** As the leader, for itself or for another agent. */
+  async lead(data: Uint8Array): Promise<WriteReply> {
+    const { replica } = this.#options
+    if (replica === undefined || replica.status.role !== 'leader') throw new NotLeader()
+    const { index, result } = await replica.propose(data)
+    return { index, result: result as Result }
+  }
+
+  /** As the leader: the commit index, under the lease or confirmed by a quorum. */
+  async leadRead(consistent: boolean): Promise<Index> {
+    const { replica } = this.#options
+    if (replica === undefined || replica.status.role !== 'leader') throw new NotLeader()
+    const leased = consistent ? undefined : replica.leaseIndex()
+    return leased ?? (await replica.readIndex())
+  }
+
+  /** A request from another agent must be meant for this cluster. @throws BadRequest */
+  expectCluster(cluster: string): void {
+    const ours = this.#options.following.cluster
+    if (cluster !== '' && ours !== '' && cluster !== ours) {
+      throw new BadRequest(`this agent belongs to cluster ${ours}, the request is for ${cluster}`)
+    }
+  }
+
+  #round(consistent: boolean): Promise<Index> {
+    const rounds = this.#rounds.get(consistent)
+    const start = () => this.#held(() => this.#readOnce(consistent))
+    if (rounds === undefined) {
+      const running = start()
+      this.#rounds.set(consistent, { running, next: undefined })
+      void running.catch(() => undefined).finally(() => this.#advance(consistent, running))
+      return running
+    }
+    // Its answer could be older than this question: wait for it to end, and share the one after.
+    rounds.next ??= rounds.running.catch(() => undefined).then(start)
+    return rounds.next
+  }
+
+  #advance(consistent: boolean, ended: Promise<Index>): void {
+    const rounds = this.#rounds.get(consistent)
+    if (rounds?.running !== ended) return
+    const { next } = rounds
+    if (next === undefined) {
+      this.#rounds.delete(consistent)
+      return
+    }
+    this.#rounds.set(consistent, { running: next, next: undefined })
+    void next.catch(() => undefined).finally(() => this.#advance(consistent, next))
+  }
+
+  #writeOnce(data: Uint8Array): Promise<WriteReply> {
+    const { following } = this.#options
+    if (following.leading) return this.lead(data)
+    const request: WriteRequest = { cluster: following.cluster, data }
+    return this.#ask('write', request).catch((error: Error) => {
+      if (!(error instanceof Unanswered)) throw error
+      throw new LeadershipLost(`the write may or may not have happened: ${error.message}`, { cause: error })
+    }) as Promise<WriteReply>
+  }
+
+  async #readOnce(consistent: boolean): Promise<Index> {
+    const { following } = this.#options
+    if (following.leading) return this.leadRead(consistent)
+    const request: ReadRequest = { cluster: following.cluster, consistent }
+    try {
+      return ((await this.#ask('read', request)) as ReadReply).index
+    } catch (error) {
+      // A read changes nothing: whatever became of the question, it may be asked again.
+      if (error instanceof Unanswered || error instanceof LeadershipLost) throw new NotLeader()
+      throw error
+    }
+  }
+
+  #ask(method: string, request: unknown): Promise<unknown> {
+    const { following, peers, hold } = this.#options
+    const leader: Address | undefined = following.leaderAddress
+    if (leader === undefined) return Promise.reject(new NotLeader())
+    return peers.ask(leader, method, request, hold)
+  }
+
+  /** Runs until it succeeds, fails for good, or no leader was found in time. */
+  async #held<T>(act: () => Promise<T>): Promise<T> {
+    const { io, deadlines, hold } = this.#options
+    const until = io.clock.now() + hold
+    for (;;) {
+      try {
+        return await act()
+      } catch (error) {
+        if (!(error instanceof NotLeader || error instanceof Unreachable)) throw error
+        if (io.clock.now() >= until) throw new NoLeader(undefined, { cause: error })
+        await deadlines.until(io.clock.now() + retryPause)
+      }
+    }
+  }
+
+  /** False: the moment passed before the store held `index`. */
+  #applied(index: Index, until: Millis): Promise<boolean> {
+    const { following, deadlines } = this.#options
+    return new Promise((resolve, reject) => {
+      const cancel = deadlines.at(until, () => resolve(false))
+      following.waitApplied(index).then(
+        () => {
+          cancel()
+          resolve(true)
+        },
+        (error: Error) => {
+          cancel()
+          reject(error)
+        },
+      )
+    })
+  }
+}

@@ -1,0 +1,249 @@
+/**
+ * What the leader owes the others: the catalog says who is a member and whether it lives, and the Raft configuration
+ * follows the servers that come and go. Level-triggered: `duties` compares everything with everything, `Leader.run` does
+ * one after the other, and running again is always right.
+ */
+import { addressText } from '../io/address.ts'
+import type { Io } from '../io/io.ts'
+import type { CheckResult, Index, Member, Millis, NodeDefinition, NodeId, ServiceDefinition } from '../model.ts'
+import { serfHealthId } from '../model.ts'
+import type { Configuration, ServerChange } from '../raft/message.ts'
+import type { Command } from '../store/command.ts'
+import type { View } from '../store/view.ts'
+import { serverOf } from './bootstrap.ts'
+import { consulServiceId } from './sync.ts'
+
+export type Duty = { log: string } & ({ command: Command } | { change: ServerChange })
+
+export interface ServerStatus {
+  applied: Index
+  /** '' while it belongs to none. */
+  cluster: string
+}
+
+/** A learner this close to the leader's log may vote (Consul's `max_trailing_logs`). */
+const trailingEntriesMax = 250
+
+export interface Situation {
+  datacenter: string
+  self: NodeId
+  members: readonly Member[]
+  view: View
+  configuration: Configuration
+  /** Servers that asked to be let go, and may still look alive. */
+  leaving: ReadonlySet<NodeId>
+  /** What the servers that do not vote yet say of themselves; those that did not answer are absent. */
+  statuses: ReadonlyMap<NodeId, ServerStatus>
+  commit: Index
+}
+
+const alive = (status: Member['status']) => status === 'alive' || status === 'suspect'
+
+/** What is to be done, in the order to do it. Configuration changes go one at a time: only the first is listed. */
+export function duties(situation: Situation): Duty[] {
+  const change = serverChange(situation)
+  return [...(change === undefined ? [] : [change]), ...catalogDuties(situation)]
+}
+
+function catalogDuties({ datacenter, members, view, self }: Situation): Duty[] {
+  const todo: Duty[] = []
+  const names = new Set<string>()
+  for (const member of members) {
+    if (member.tags.dc !== datacenter) continue
+    names.add(member.name.toLowerCase())
+    const known = view.node(member.name).value
+    const mine = member.tags.id === self
+    if (member.status === 'left' && !mine) {
+      if (known !== undefined) {
+        todo.push({
+          log: `member '${member.name}' left, deregistering`,
+          command: { type: 'catalog.deregister', node: member.name },
+        })
+      }
+    } else if (alive(member.status) || mine) {
+      if (known !== undefined && known.node.id !== '' && known.node.id !== member.tags.id) {
+        // The host came back with an empty disk: what the old one registered is gone with it.
+        todo.push({
+          log: `member '${member.name}' is another agent now, deregistering the former`,
+          command: { type: 'catalog.deregister', node: member.name },
+        })
+        todo.push(register(member, true, undefined))
+      } else if (!said(known, member, true)) todo.push(register(member, true, known?.node))
+    } else if (known !== undefined && member.status === 'failed' && !said(known, member, false)) {
+      todo.push(register(member, false, known.node))
+    }
+  }
+  // A node that gossip has forgotten was reaped or left while nobody led. Nodes without serfHealth were never agents.
+  for (const node of view.nodes().value) {
+    if (names.has(node.name.toLowerCase())) continue
+    if (!view.nodeChecks(node.name).value.some(({ id }) => id === serfHealthId)) continue
+    todo.push({
+      log: `member '${node.name}' reaped, deregistering`,
+      command: { type: 'catalog.deregister', node: node.name },
+    })
+  }
+  return todo
+}
+
+type Known = ReturnType<View['node']>['value']
+
+function said(known: Known, member: Member, healthy: boolean): boolean {
+  const health = known?.checks.find(({ id }) => id === serfHealthId)
+  if (health?.status !== (healthy ? 'passing' : 'critical')) return false
+  const server = serverOf(member, member.tags.dc ?? '')
+  const service = known?.services.find(({ id }) => id === consulServiceId)
+  if (!healthy) return true
+  return server === undefined ? service === undefined : service?.port === server.rpc.port
+}
+
+function register(member: Member, healthy: boolean, known: NodeDefinition | undefined): Duty {
+  const server = serverOf(member, member.tags.dc ?? '')
+  const address = member.address.host
+  const node: NodeDefinition = known ?? {
+    id: member.tags.id ?? '',
+    name: member.name,
+    address,
+    datacenter: member.tags.dc ?? '',
+    taggedAddresses: null,
+    meta: null,
+  }
+  return {
+    log: `member '${member.name}' ${healthy ? 'joined, marking health alive' : 'failed, marking health critical'}`,
+    command: {
+      type: 'catalog.register',
+      node,
+      // Address and meta belong to the agent itself.
+      skipNodeUpdate: true,
+      ...(healthy && server !== undefined ? { service: consulService(server.rpc.port) } : {}),
+      checks: [serfHealth(healthy)],
+    },
+  }
+}
+
+function consulService(port: number): ServiceDefinition {
+  return {
+    id: consulServiceId,
+    name: 'consul',
+    tags: [],
+    address: '',
+    port,
+    taggedAddresses: null,
+    meta: null,
+    weights: { passing: 1, warning: 1 },
+    enableTagOverride: false,
+  }
+}
+
+function serfHealth(healthy: boolean): CheckResult {
+  return {
+    id: serfHealthId,
+    name: 'Serf Health Status',
+    status: healthy ? 'passing' : 'critical',
+    notes: '',
+    output: healthy ? 'Agent alive and reachable' : 'Agent not live or unreachable',
+    serviceId: '',
+    type: '',
+    definition: {},
+  }
+}
+
+function serverChange(situation: Situation): Duty | undefined {
+  const { members, datacenter, configuration, view, leaving, statuses, commit, self } = situation
+  const inUse = new Map(configuration.servers.map((server) => [server.id, server]))
+  for (const member of members) {
+    const server = serverOf(member, datacenter)
+    if (server === undefined || server.id === self) continue
+    const listed = inUse.get(server.id)
+    if (member.status === 'left' || leaving.has(server.id)) {
+      if (listed !== undefined) {
+        return { log: `removing server ${server.name}: it left`, change: { type: 'remove', id: server.id } }
+      }
+      continue
+    }
+    if (!alive(member.status)) continue
+    const address = addressText(server.rpc)
+    if (listed?.address === address) {
+      const status = statuses.get(server.id)
+      if (listed.voter || status === undefined || status.applied + trailingEntriesMax < commit) continue
+      return { log: `server ${server.name} has caught up, it votes now`, change: { type: 'promote', id: server.id } }
+    }
+    // One of another cluster must not be taken over: its log is a different history.
+    const status = statuses.get(server.id)
+    if (listed === undefined && (status === undefined || !['', configuration.cluster].includes(status.cluster)))
+      continue
+    // A wiped server is a new id that replaces the dead one, so that nobody votes twice.
+    const former = configuration.servers.find(
+      ({ id, address: theirs }) =>
+        id !== server.id && (theirs === address || view.nodeById(id)?.name.toLowerCase() === member.name.toLowerCase()),
+    )
+    if (former !== undefined && former.id !== self) {
+      return {
+        log: `removing server ${former.address} (${former.id}): ${server.name} replaces it`,
+        change: { type: 'remove', id: former.id },
+      }
+    }
+    return {
+      log: `adding server ${server.name} (Addr: ${address})`,
+      change: { type: 'add', id: server.id, address, voter: listed?.voter ?? false },
+    }
+  }
+  return undefined
+}
+
+export interface LeaderOptions {
+  io: Io
+  situation: () => Promise<Situation>
+  write: (command: Command) => Promise<unknown>
+  change: (change: ServerChange) => Promise<unknown>
+}
+
+export class Leader {
+  readonly #options: LeaderOptions
+
+  constructor(options: LeaderOptions) {
+    this.#options = options
+  }
+
+  /** Does what is due; resolves to whether a configuration change was among it, so that the next may follow. */
+  async run(): Promise<boolean> {
+    const { io, situation, write, change } = this.#options
+    let changed = false
+    for (const duty of duties(await situation())) {
+      if ('change' in duty) {
+        io.log('info', 'consul', duty.log)
+        await change(duty.change)
+        changed = true
+      } else {
+        await write(duty.command)
+        io.log('info', 'consul', duty.log)
+      }
+    }
+    return changed
+  }
+}
+
+/** How long a deleted key's name is remembered, so that a prefix's index moves on its deletion. Consul: 15 minutes. */
+const tombstoneLasts: Millis = 15 * 60_000
+const tombstoneStep: Millis = 60_000
+
+/** Which deletions are old enough to forget: pairs a log position with the time it was reached, once a minute. */
+export class Tombstones {
+  #marks: { at: Millis; index: Index }[] = []
+
+  /** The index up to which may be forgotten now, undefined when there is nothing new. */
+  due(now: Millis, applied: Index): Index | undefined {
+    const last = this.#marks.at(-1)
+    if (last === undefined || (now - last.at >= tombstoneStep && applied > last.index)) {
+      this.#marks.push({ at: now, index: applied })
+    }
+    const old = this.#marks.filter(({ at }) => now - at >= tombstoneLasts)
+    if (old.length === 0) return undefined
+    this.#marks = this.#marks.slice(old.length)
+    return old.at(-1)?.index
+  }
+
+  /** Another leader's clock counts now. */
+  reset(): void {
+    this.#marks = []
+  }
+}

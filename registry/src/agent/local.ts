@@ -1,0 +1,204 @@
+/**
+ * Services and checks registered at this agent: ground state of this node, one file each in the data directory, so a
+ * restart keeps them. Runs the probes that fall due. Does not write the catalog; `sync.ts` does, woken by `onChange`.
+ */
+import { BadRequest, NotFound } from '../errors.ts'
+import { Checks } from '../health/checks.ts'
+import type { CheckDefinition } from '../health/definition.ts'
+import type { Io } from '../io/io.ts'
+import type { CheckId, CheckResult, CheckStatus, Millis, ServiceDefinition, ServiceId } from '../model.ts'
+import { loadJson, saveJson } from './files.ts'
+import type { LocalCheck, LocalService, LocalSurface } from './surface.ts'
+
+interface Kept<T> {
+  /** Number of its file: ids are free text and file names are not. */
+  file: number
+  definition: T
+}
+
+/** How often services are looked for whose check has been critical for too long (Consul's reaper: 30 s). */
+const expiryInterval: Millis = 30_000
+
+export class Local implements LocalSurface {
+  readonly #io: Io
+  readonly #onChange: () => void
+  readonly #services = new Map<ServiceId, Kept<ServiceDefinition>>()
+  readonly #kept = new Map<CheckId, Kept<CheckDefinition>>()
+  readonly #checks: Checks
+  #nextFile = 1
+  #nextExpiry: Millis
+  #lastTick: Millis
+  /** Writers wait for one another, so that the files say what the maps say. */
+  #turn: Promise<unknown> = Promise.resolve()
+
+  private constructor(io: Io, onChange: () => void) {
+    this.#io = io
+    this.#onChange = onChange
+    this.#checks = new Checks(io.random)
+    this.#lastTick = io.clock.now()
+    this.#nextExpiry = this.#lastTick + expiryInterval
+  }
+
+  /** Reads what was registered before. @throws Corrupt */
+  static async open(io: Io, onChange: () => void): Promise<Local> {
+    const local = new Local(io, onChange)
+    for (const { file, definition } of await local.#load<ServiceDefinition>('services')) {
+      local.#services.set(definition.id, { file, definition })
+    }
+    for (const { file, definition } of await local.#load<CheckDefinition>('checks')) {
+      local.#kept.set(definition.id, { file, definition })
+      local.#checks.set(definition, io.clock.now())
+    }
+    return local
+  }
+
+  services(): LocalService[] {
+    return [...this.#services.values()].map(({ definition }) => ({ definition }))
+  }
+
+  checks(): LocalCheck[] {
+    return this.#checks.list().map(({ definition, status, output }) => ({
+      definition,
+      result: {
+        id: definition.id,
+        name: definition.name,
+        status,
+        notes: definition.notes,
+        output,
+        serviceId: definition.serviceId,
+        type: definition.how.type,
+        definition: {},
+      } satisfies CheckResult,
+    }))
+  }
+
+  registerService(service: ServiceDefinition, checks: CheckDefinition[], replaceChecks: boolean): Promise<void> {
+    return this.#inTurn(async () => {
+      const stays = new Set(checks.map(({ id }) => id))
+      for (const check of checks) {
+        const other = this.#kept.get(check.id)?.definition.serviceId ?? check.serviceId
+        if (other !== check.serviceId) throw takenCheck(check.id, other)
+      }
+      await this.#keep('services', this.#services, service.id, service)
+      if (replaceChecks) {
+        for (const { definition } of [...this.#kept.values()]) {
+          if (definition.serviceId === service.id && !stays.has(definition.id)) await this.#forgetCheck(definition.id)
+        }
+      }
+      for (const check of checks) await this.#keepCheck(check)
+    })
+  }
+
+  deregisterService(id: ServiceId): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.#services.has(id)) throw new NotFound(`Unknown service "${id}"`)
+      for (const { definition } of [...this.#kept.values()]) {
+        if (definition.serviceId === id) await this.#forgetCheck(definition.id)
+      }
+      await this.#forget('services', this.#services, id)
+    })
+  }
+
+  registerCheck(check: CheckDefinition): Promise<void> {
+    return this.#inTurn(async () => {
+      if (check.serviceId !== '' && !this.#services.has(check.serviceId)) {
+        throw new BadRequest(`ServiceID "${check.serviceId}" does not exist`)
+      }
+      await this.#keepCheck(check)
+    })
+  }
+
+  deregisterCheck(id: CheckId): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.#kept.has(id)) throw new NotFound(`Unknown check "${id}"`)
+      await this.#forgetCheck(id)
+    })
+  }
+
+  async updateTtl(id: CheckId, status: CheckStatus, output: string): Promise<void> {
+    const done = this.#checks.ttl(id, status, output, this.#io.clock.now())
+    if (done === 'unknown') throw new NotFound(`CheckID "${id}" does not have associated TTL`)
+    if (done === 'notTtl') throw new BadRequest(`CheckID "${id}" does not have associated TTL`)
+    this.#report()
+  }
+
+  tick(now: Millis): void {
+    // A pause of the whole process is not a silence of those who report to it.
+    const gap = now - this.#lastTick
+    if (gap > 1000) this.#checks.stall(gap)
+    this.#lastTick = now
+    this.#checks.tick(now)
+    for (const { id, request, run } of this.#checks.due(now)) {
+      void this.#io.probe(request).then((outcome) => {
+        this.#checks.finished(id, run, outcome, this.#io.clock.now())
+        this.#report()
+      })
+    }
+    if (now >= this.#nextExpiry) {
+      this.#nextExpiry = now + expiryInterval
+      for (const id of this.#checks.expired(now)) this.#expire(id)
+    }
+    this.#report()
+  }
+
+  #expire(id: ServiceId): void {
+    this.#io.log('info', 'agent', `deregistering service '${id}': a check of it has been critical for too long`)
+    this.deregisterService(id).catch((error: Error) => {
+      this.#io.log('warn', 'agent', `could not deregister service '${id}': ${error.message}`)
+    })
+  }
+
+  #report(): void {
+    const changed = this.#checks.changes()
+    if (changed.length > 0) this.#onChange()
+  }
+
+  #inTurn(act: () => Promise<void>): Promise<void> {
+    const mine = this.#turn.then(act).finally(() => this.#onChange())
+    this.#turn = mine.catch(() => undefined)
+    return mine
+  }
+
+  async #keepCheck(check: CheckDefinition): Promise<void> {
+    await this.#keep('checks', this.#kept, check.id, check)
+    this.#checks.set(check, this.#io.clock.now())
+  }
+
+  async #forgetCheck(id: CheckId): Promise<void> {
+    await this.#forget('checks', this.#kept, id)
+    this.#checks.remove(id)
+  }
+
+  async #keep<T>(folder: string, kept: Map<string, Kept<T>>, id: string, definition: T): Promise<void> {
+    const before = kept.get(id)
+    if (before !== undefined && JSON.stringify(before.definition) === JSON.stringify(definition)) return
+    const file = before?.file ?? this.#nextFile++
+    await saveJson(this.#io.disk, `${folder}/${file}.json`, definition)
+    kept.set(id, { file, definition })
+  }
+
+  async #forget<T>(folder: string, kept: Map<string, Kept<T>>, id: string): Promise<void> {
+    const before = kept.get(id)
+    if (before === undefined) return
+    await this.#io.disk.remove(`${folder}/${before.file}.json`)
+    await this.#io.disk.syncFolder(folder)
+    kept.delete(id)
+  }
+
+  async #load<T>(folder: string): Promise<Kept<T>[]> {
+    const loaded: Kept<T>[] = []
+    for (const name of await this.#io.disk.list(folder)) {
+      const number = /^(\d+)\.json$/.exec(name)?.[1]
+      if (number === undefined) continue
+      const file = Number(number)
+      this.#nextFile = Math.max(this.#nextFile, file + 1)
+      loaded.push({ file, definition: (await loadJson(this.#io.disk, `${folder}/${name}`)) as T })
+    }
+    return loaded.sort((a, b) => a.file - b.file)
+  }
+}
+
+function takenCheck(id: CheckId, serviceId: ServiceId): BadRequest {
+  const owner = serviceId === '' ? 'the node' : `service "${serviceId}"`
+  return new BadRequest(`check id "${id}" is already used by ${owner}; choose another CheckID`)
+}

@@ -1,0 +1,106 @@
+/**
+ * One gossip pool on one channel: carries what the pure room wants sent, brings in what arrives, and tells the agent what
+ * happened. The LAN pool knows members by node name, the WAN pool by `node.datacenter`.
+ */
+import { Refused } from '../errors.ts'
+import type { Gossip, GossipEvent } from '../gossip/gossip.ts'
+import type { Io, Reply } from '../io/io.ts'
+import type { Address, Member } from '../model.ts'
+
+export class Membership {
+  readonly gossip: Gossip
+  readonly #io: Io
+  readonly #channel: 'lan' | 'wan'
+  readonly #onEvent: (event: GossipEvent) => void
+  readonly #attempts = new Map<number, { resolve(members: number): void; reject(reason: Error): void }>()
+  #attempt = 0
+  #left: (() => void) | undefined
+
+  constructor(io: Io, channel: 'lan' | 'wan', gossip: Gossip, onEvent: (event: GossipEvent) => void) {
+    this.#io = io
+    this.#channel = channel
+    this.gossip = gossip
+    this.#onEvent = onEvent
+    io.network.onDatagram(channel, (bytes) => this.#receive(bytes, undefined))
+    io.network.onFrame(channel, (bytes, reply) => this.#receive(bytes, reply))
+  }
+
+  members(): Member[] {
+    return this.gossip.members()
+  }
+
+  /** Says what has to be said at the start: the events of our own joining. */
+  start(): void {
+    this.#flush()
+  }
+
+  tick(): void {
+    this.gossip.tick(this.#io.clock.now())
+    this.#flush()
+  }
+
+  /** Resolves to the number of members learned from there. @throws Refused with the reason. */
+  join(address: Address): Promise<number> {
+    const attempt = ++this.#attempt
+    return new Promise((resolve, reject) => {
+      this.#attempts.set(attempt, { resolve, reject })
+      this.gossip.join(attempt, address, this.#io.clock.now())
+      this.#flush()
+    })
+  }
+
+  /** Resolves when our leaving was told to others. */
+  leave(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#left = resolve
+      this.gossip.leave(this.#io.clock.now())
+      this.#flush()
+    })
+  }
+
+  /** False: no such member. */
+  forceLeave(name: string, prune: boolean): boolean {
+    const known = this.gossip.forceLeave(name, prune, this.#io.clock.now())
+    this.#flush()
+    return known
+  }
+
+  #receive(bytes: Uint8Array, reply: Reply | undefined): void {
+    try {
+      this.gossip.receive(bytes, this.#io.clock.now(), reply)
+    } catch (error) {
+      this.#io.log('warn', 'serf', `dropped a malformed ${this.#channel} packet: ${(error as Error).message}`)
+    }
+    this.#flush()
+  }
+
+  #flush(): void {
+    const { datagrams, frames, events } = this.gossip.ready()
+    for (const { to, bytes } of datagrams) this.#io.network.datagram(this.#channel, to, bytes)
+    for (const frame of frames) {
+      const { to, bytes } = frame
+      if (frame.replyTo !== undefined) (frame.replyTo as Reply)(bytes)
+      else if (to !== undefined) {
+        this.#io.network.frame(this.#channel, to, bytes, () => {
+          this.gossip.frameFailed(to, this.#io.clock.now())
+          this.#flush()
+        })
+      }
+    }
+    for (const event of events) {
+      if (event.type === 'joined') this.#settle(event.attempt, (attempt) => attempt.resolve(event.members))
+      else if (event.type === 'joinFailed') {
+        this.#settle(event.attempt, (attempt) =>
+          attempt.reject(new Refused(`${event.address.host}:${event.address.port}: ${event.reason}`)),
+        )
+      } else if (event.type === 'left') this.#left?.()
+      this.#onEvent(event)
+    }
+  }
+
+  #settle(attempt: number, act: (attempt: { resolve(members: number): void; reject(reason: Error): void }) => void) {
+    const waiting = this.#attempts.get(attempt)
+    this.#attempts.delete(attempt)
+    if (waiting !== undefined) act(waiting)
+  }
+}

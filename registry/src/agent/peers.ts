@@ -1,0 +1,159 @@
+/**
+ * Asking another agent. A request is a frame on its rpc channel; the reply comes back on the same connection, so an
+ * agent that nobody can connect to can still ask. Ids begin at a random number: a reply meant for a former life of this
+ * agent must not settle a request of this one.
+ */
+import { Packr } from 'msgpackr'
+import * as errors from '../errors.ts'
+import { addressText } from '../io/address.ts'
+import type { Io, Reply } from '../io/io.ts'
+import type { Address, Millis } from '../model.ts'
+import type { Deadlines } from './deadlines.ts'
+
+/** The first byte of every frame on the rpc channel. */
+export const frameKind = { raft: 1, request: 2, reply: 3 } as const
+
+/** Answers a request; what it throws goes back to the one who asked, as the same class. */
+export type Answer = (body: unknown) => unknown
+
+interface Asked {
+  to: string
+  resolve(body: unknown): void
+  reject(reason: Error): void
+}
+
+/** The classes that keep their meaning on the way back. */
+const travelling = new Map<string, new (message: string) => Error>(
+  [
+    errors.BadRequest,
+    errors.NotFound,
+    errors.TooLarge,
+    errors.Refused,
+    errors.NoLeader,
+    errors.LeadershipLost,
+    errors.Busy,
+    errors.Stopped,
+  ].map((type) => [type.name, type]),
+)
+
+/** The connection could not be made, so nothing was sent on it. */
+const neverSent = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'ECONNECTTIMEOUT'])
+
+export class Peers {
+  readonly #io: Io
+  readonly #deadlines: Deadlines
+  readonly #asked = new Map<number, Asked>()
+  readonly #answers = new Map<string, Answer>()
+  readonly #packr = new Packr({ useRecords: false })
+  #next: number
+  #stopped = false
+
+  constructor(io: Io, deadlines: Deadlines) {
+    this.#io = io
+    this.#deadlines = deadlines
+    this.#next = io.random.word()
+  }
+
+  /** From now on requests for `method` are answered by `answer`. */
+  answer(method: string, answer: Answer): void {
+    this.#answers.set(method, answer)
+  }
+
+  /**
+   * @throws Unreachable it certainly was not seen; Unanswered nothing came back within `timeout`; or what the other
+   * agent threw.
+   */
+  ask(to: Address, method: string, body: unknown, timeout: Millis): Promise<unknown> {
+    if (this.#stopped) return Promise.reject(new errors.Stopped('this agent is stopping'))
+    const id = this.#next
+    this.#next = (this.#next + 1) >>> 0
+    return new Promise((resolve, reject) => {
+      const where = addressText(to)
+      const late = this.#deadlines.at(this.#io.clock.now() + timeout, () =>
+        settle(() => reject(new errors.Unanswered(`no answer from ${where} within ${timeout} ms to "${method}"`))),
+      )
+      const settle = (act: () => void) => {
+        if (!this.#asked.delete(id)) return
+        late()
+        act()
+      }
+      this.#asked.set(id, {
+        to: where,
+        resolve: (answer) => settle(() => resolve(answer)),
+        reject: (reason) => settle(() => reject(reason)),
+      })
+      this.#io.network.frame('rpc', to, this.#pack(frameKind.request, id, [method, body]), (reason) => {
+        const { code } = reason as NodeJS.ErrnoException
+        const message = `${where}: ${reason.message}`
+        const failure =
+          code !== undefined && neverSent.has(code) ? new errors.Unreachable(message) : new errors.Unanswered(message)
+        settle(() => reject(failure))
+      })
+    })
+  }
+
+  /** Requests in flight to this agent are given up: it is not the leader any more, or it is gone. */
+  abandon(to: Address, reason: string): void {
+    const where = addressText(to)
+    for (const asked of [...this.#asked.values()]) if (asked.to === where) asked.reject(new errors.Unanswered(reason))
+  }
+
+  /** A frame of kind request or reply. Malformed ones are logged and dropped. */
+  receive(bytes: Uint8Array, reply: Reply): void {
+    let id: number
+    let body: unknown
+    try {
+      if (bytes.length < 5) throw new Error(`expected at least 5 bytes, received ${bytes.length}`)
+      id = new DataView(bytes.buffer, bytes.byteOffset).getUint32(1)
+      body = this.#packr.unpack(bytes.subarray(5))
+      if (!Array.isArray(body)) throw new Error('expected a list')
+    } catch (error) {
+      this.#io.log('warn', 'rpc', `dropped a malformed frame: ${(error as Error).message}`)
+      return
+    }
+    if (bytes[0] === frameKind.reply) this.#settle(id, body)
+    else void this.#serve(id, body, reply)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    for (const asked of [...this.#asked.values()]) asked.reject(new errors.Stopped('this agent is stopping'))
+  }
+
+  #settle(id: number, body: unknown[]): void {
+    const asked = this.#asked.get(id)
+    if (asked === undefined) return
+    const [failure, value] = body
+    if (!Array.isArray(failure)) {
+      asked.resolve(value)
+      return
+    }
+    const [name, message] = failure.map(String) as [string, string]
+    const Type = travelling.get(name)
+    if (name === 'NotLeader') asked.reject(new errors.NotLeader())
+    else asked.reject(Type === undefined ? new Error(`${asked.to}: ${message}`) : new Type(message))
+  }
+
+  async #serve(id: number, body: unknown[], reply: Reply): Promise<void> {
+    const [method, argument] = body
+    let answer: unknown[]
+    try {
+      const serve = this.#answers.get(String(method))
+      if (serve === undefined) throw new errors.BadRequest(`unknown request "${String(method)}"; is this agent older?`)
+      answer = [null, await serve(argument)]
+    } catch (error) {
+      const { name, message } = error as Error
+      answer = [[name, message]]
+    }
+    reply(this.#pack(frameKind.reply, id, answer))
+  }
+
+  #pack(kind: number, id: number, body: unknown): Uint8Array {
+    const packed = this.#packr.pack(body)
+    const frame = new Uint8Array(5 + packed.length)
+    frame[0] = kind
+    new DataView(frame.buffer).setUint32(1, id)
+    frame.set(packed, 5)
+    return frame
+  }
+}
