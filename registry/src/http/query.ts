@@ -1,0 +1,229 @@
+/**
+ * What every read understands in its query string, and how it waits: `index`, `wait`, `stale`, `consistent`, `max_stale`,
+ * `cached`, `dc`, `node-meta`. `near` is accepted and changes nothing, as in Consul for nodes without coordinates:
+ * nobody measures round trips here.
+ */
+import type { AgentSurface, Fresh, Freshness } from '../agent/surface.ts'
+import { BadRequest, Refused } from '../errors.ts'
+import type { Index, Millis, Node } from '../model.ts'
+import type { Indexed, Topic, View } from '../store/view.ts'
+import { Abandoned } from './body.ts'
+import { parseDuration } from './duration.ts'
+import type { Asked, HttpOptions } from './endpoint.ts'
+
+export interface ReadOptions {
+  /** Answer once the index is above this; 0: at once. */
+  index: Index
+  wait: Millis
+  freshness: Freshness
+  /** A stale answer older than this is asked again of the leader. */
+  maxStale: Millis
+  /** `?cached`: this node's store is the cache, kept current by the log. */
+  cached: boolean
+  dc: string
+}
+
+/** A read that failed after its options were understood; Consul's catalog and health answers then carry index 1. */
+export class FailedRead extends Error {
+  override name = 'FailedRead'
+}
+
+const waitDefault = 300_000
+const waitMax = 600_000
+
+/** @throws BadRequest in Consul's words */
+export function readOptions(asked: Asked, options: HttpOptions): ReadOptions {
+  const { query } = asked
+  const longest = options.waitMax ?? waitMax
+  const read: ReadOptions = {
+    index: 0,
+    wait: options.waitDefault ?? waitDefault,
+    freshness: 'default',
+    maxStale: Number.POSITIVE_INFINITY,
+    cached: false,
+    dc: '',
+  }
+  if (query.size === 0) return read
+  const wait = query.get('wait')
+  if (wait) {
+    const duration = parseDuration(wait)
+    if ('complaint' in duration) throw new BadRequest('Invalid wait time')
+    if (duration.millis > 0) read.wait = Math.min(duration.millis, longest)
+  }
+  const index = query.get('index')
+  if (index) {
+    if (!isUint64(index)) throw new BadRequest('Invalid index')
+    read.index = Number(index)
+  }
+  if (query.has('stale')) read.freshness = 'stale'
+  const maxStale = query.get('max_stale')
+  if (maxStale) {
+    const duration = parseDuration(maxStale)
+    if ('complaint' in duration) throw new BadRequest(`Invalid max_stale value ${JSON.stringify(maxStale)}`)
+    if (duration.millis > 0) {
+      read.freshness = 'stale'
+      read.maxStale = duration.millis
+    }
+  }
+  if (query.has('consistent')) {
+    if (read.freshness === 'stale') {
+      throw new BadRequest('Cannot specify ?stale with ?consistent, conflicting semantics.')
+    }
+    read.freshness = 'consistent'
+  }
+  if (query.has('cached')) useCache(read, asked.request.headers.get('cache-control'))
+  read.dc = query.get('dc') ?? ''
+  return read
+}
+
+/** RFC 9111 directives that Consul's agent cache honours. */
+function useCache(read: ReadOptions, control: string | null): void {
+  for (const directive of (control ?? '').split(',')) {
+    const [name, value] = directive.trim().split('=', 2)
+    switch (name) {
+      case 'max-age':
+      case 'stale-if-error':
+        if (!/^\d{1,9}$/.test(value ?? '')) throw new BadRequest('Invalid Cache-Control header.')
+        if (name === 'max-age') read.maxStale = Math.min(read.maxStale, Number(value) * 1000)
+        break
+      case 'must-revalidate':
+        read.maxStale = 0
+    }
+  }
+  if (read.freshness === 'consistent') return
+  read.cached = true
+}
+
+/** @throws Refused unless `dc` is ours or not given: reads and writes are not forwarded to other datacenters */
+export function localOnly(surface: AgentSurface, dc: string): void {
+  if (dc !== '' && dc !== surface.identity.datacenter) throw new Refused('No path to datacenter')
+}
+
+/** What one read found. */
+export interface Reading<T> {
+  value: T
+  index: Index
+  /** X-Consul-Index, -Knownleader and -Lastcontact (Go's spelling of them, as on Consul's wire), X-Cache and Age. */
+  headers: Record<string, string>
+}
+
+export interface Question<T> {
+  /** What wakes a waiting question. */
+  topics: Topic[]
+  look: (view: View) => Indexed<T>
+  /**
+   * Tells whether two findings are the same to the client. With it a blocking query sleeps on when the index moved for a
+   * reason that does not show: Consul's per-service index also counts checks, its catalog answers do not wake on them.
+   */
+  same?: (before: T, after: T) => boolean
+}
+
+/**
+ * Answers a read at once or, with `?index`, when the answer's index is above it, or when the wait (plus up to a
+ * sixteenth of it, so that herds disperse) is over: then with what there is, which is not an error.
+ *
+ * Freshness is settled once, before waiting: what the local store says later is only newer.
+ * An index that this store has not reached although the read is as fresh as the leader belongs to another life of the
+ * cluster: answered at once, so that the client starts over. A stale read waits, its store may only be behind.
+ *
+ * @throws FailedRead with the reason as its cause; Abandoned when the client is gone
+ */
+export async function reading<T>(
+  surface: AgentSurface,
+  options: HttpOptions,
+  read: ReadOptions,
+  asked: Asked,
+  question: Question<T>,
+): Promise<Reading<T>> {
+  try {
+    localOnly(surface, read.dc)
+    const fresh = await freshEnough(surface, read)
+    if (read.index === 0) {
+      const found = question.look(fresh.view)
+      return { ...found, headers: headersOf(found.index, fresh, read) }
+    }
+    const found = await blocking(surface, options, read, asked.request.signal, question)
+    const now = await surface.read('stale')
+    return { ...found, headers: headersOf(found.index, now, read) }
+  } catch (error) {
+    if (error instanceof Abandoned) throw error
+    throw new FailedRead('the read failed', { cause: error })
+  }
+}
+
+async function freshEnough(surface: AgentSurface, read: ReadOptions): Promise<Fresh> {
+  const fresh = await surface.read(read.cached ? 'stale' : read.freshness)
+  return fresh.lastContact > read.maxStale ? surface.read('default') : fresh
+}
+
+async function blocking<T>(
+  surface: AgentSurface,
+  options: HttpOptions,
+  read: ReadOptions,
+  client: AbortSignal,
+  question: Question<T>,
+): Promise<Indexed<T>> {
+  const deadline = options.clock.now() + read.wait + (options.random.fraction() * read.wait) / 16
+  const over = new AbortController()
+  const abandon = () => over.abort()
+  client.addEventListener('abort', abandon)
+  let first: Indexed<T> | undefined
+  try {
+    for (;;) {
+      const now = options.clock.now()
+      if (client.aborted) throw new Abandoned('the client broke off while waiting')
+      // Registered before looking, so that no change falls between.
+      const changed = surface.changed(question.topics, Math.max(0, deadline - now), over.signal)
+      changed.catch(() => {})
+      const found = question.look(surface.view)
+      if (found.index > read.index && !(first && question.same?.(first.value, found.value))) return found
+      if (now >= deadline) return found
+      if (read.freshness !== 'stale' && surface.view.index < read.index) return found
+      first ??= found
+      await changed
+    }
+  } finally {
+    client.removeEventListener('abort', abandon)
+    over.abort()
+  }
+}
+
+function headersOf(index: Index, fresh: Fresh, read: ReadOptions): Record<string, string> {
+  const headers: Record<string, string> = {
+    // Never 0: a client that got 0 back would not wait.
+    'X-Consul-Index': String(Math.max(1, index)),
+    'X-Consul-Knownleader': String(fresh.knownLeader),
+    'X-Consul-Lastcontact': String(Math.round(fresh.lastContact)),
+  }
+  if (read.cached) {
+    headers['X-Cache'] = 'HIT'
+    headers.Age = String(Math.floor(fresh.lastContact / 1000))
+  }
+  return headers
+}
+
+/** `node-meta=key:value`, repeatable: a node must carry all of them. Undefined when none is asked for. */
+export function nodeMeta(query: URLSearchParams): ((node: Node) => boolean) | undefined {
+  const wanted = query.getAll('node-meta').map((pair) => {
+    const colon = pair.indexOf(':')
+    return colon < 0 ? { key: pair, value: '' } : { key: pair.slice(0, colon), value: pair.slice(colon + 1) }
+  })
+  if (wanted.length === 0) return undefined
+  return ({ meta }) =>
+    wanted.every(({ key, value }) => meta !== null && Object.hasOwn(meta, key) && meta[key] === value)
+}
+
+/** An unsigned 64-bit number in decimal, as Go's strconv.ParseUint takes it. */
+export function isUint64(text: string): boolean {
+  return /^\d+$/.test(text) && (text.length < 20 || BigInt(text) <= 0xffff_ffff_ffff_ffffn)
+}
+
+/**
+ * @returns the number without leading zeros
+ * @throws Refused in the words of Go's strconv.ParseUint: Consul answers 500 to these
+ */
+export function parseUint64(text: string): string {
+  if (!/^\d+$/.test(text)) throw new Refused(`strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`)
+  if (!isUint64(text)) throw new Refused(`strconv.ParseUint: parsing ${JSON.stringify(text)}: value out of range`)
+  return text.replace(/^0+(?=\d)/, '')
+}

@@ -1,0 +1,115 @@
+/** The listener under the HTTP application: sockets, limits, and an orderly end.  [door] */
+import { createServer, STATUS_CODES } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { getRequestListener, RequestError } from '@hono/node-server'
+import type { Log } from '../io/io.ts'
+
+export interface Listening {
+  host: string
+  /** The port that was bound; tells which one when 0 was asked for. */
+  port: number
+  /**
+   * Takes no more connections, lets answers under way finish for a moment, then closes whatever is left: long polls
+   * end here. Resolves when every socket is closed.
+   */
+  close(): Promise<void>
+}
+
+export interface ServeOptions {
+  /** An IPv4 or IPv6 address (without brackets) or a host name. */
+  host: string
+  port: number
+  /** The option that chose the port, for the error when it is taken. */
+  flag?: string
+  log?: Log
+}
+
+/** Anything with a fetch, as Hono has. */
+export interface Application {
+  fetch(request: Request, bindings: object): Response | Promise<Response>
+}
+
+const graceMillis = 200
+
+/**
+ * @throws Error that names the address, the port and the option when it cannot listen
+ */
+export async function serve(
+  app: Application,
+  { host, port, flag = '-http-port', log }: ServeOptions,
+): Promise<Listening> {
+  const listener = getRequestListener((request, bindings) => app.fetch(request, bindings), {
+    // HTTP/1.0 requests without a Host header are fine, as health checks of load balancers send them.
+    hostname: 'localhost',
+    // The application answers its own errors; what ends here is a target or a host no URL can be made of.
+    errorHandler: (error) => {
+      const status = error instanceof RequestError ? 400 : 500
+      return new Response(`${status} ${STATUS_CODES[status]}`, {
+        status,
+        headers: { 'Content-Type': 'text/plain; charset=utf-8', Connection: 'close' },
+      })
+    },
+  })
+  const server = createServer(
+    {
+      maxHeaderSize: 64 * 1024,
+      // A request must be complete within this; waiting for an answer is not limited here.
+      requestTimeout: 60_000,
+      headersTimeout: 20_000,
+      // Clients keep pools: closing early would race with their next request.
+      keepAliveTimeout: 120_000,
+    },
+    (incoming, outgoing) => void listener(incoming, outgoing),
+  )
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    if (!socket.writable || error.code === 'ECONNRESET') {
+      socket.destroy()
+      return
+    }
+    const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
+    const message = `${status} ${STATUS_CODES[status]}`
+    socket.end(
+      `HTTP/1.1 ${message}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${message.length}\r\nConnection: close\r\n\r\n${message}`,
+    )
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(cannotListen(error, host, port, flag)))
+    server.listen(port, host, resolve)
+  })
+  // Out of file descriptors, for one: those who are connected are still served.
+  server.on('error', (error) => log?.('error', 'http', `accept failed: ${error.message}`))
+  const bound = server.address() as AddressInfo
+  return {
+    host: bound.address,
+    port: bound.port,
+    close: () =>
+      new Promise((resolve) => {
+        const force = setTimeout(() => server.closeAllConnections(), graceMillis)
+        server.close(() => {
+          clearTimeout(force)
+          resolve()
+        })
+        server.closeIdleConnections()
+      }),
+  }
+}
+
+function cannotListen(error: NodeJS.ErrnoException, host: string, port: number, flag: string): Error {
+  const place = `${host.includes(':') ? `[${host}]` : host}:${port}`
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return new Error(`cannot listen on ${place}: the port is taken; stop who has it or choose another with ${flag}`, {
+        cause: error,
+      })
+    case 'EACCES':
+      return new Error(`cannot listen on ${place}: ports below 1024 need privileges; choose another with ${flag}`, {
+        cause: error,
+      })
+    case 'EADDRNOTAVAIL':
+      return new Error(`cannot listen on ${place}: this machine does not have that address; choose it with -client`, {
+        cause: error,
+      })
+    default:
+      return new Error(`cannot listen on ${place}: ${error.message}`, { cause: error })
+  }
+}
