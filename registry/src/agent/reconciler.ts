@@ -19,7 +19,7 @@ export interface ReconcilerOptions {
   backOffMin: Millis
   backOffMax: Millis
   /** Spreads the back-off over its upper half, so that many who failed together do not come back together. */
-  random: Random
+  random: Pick<Random, 'fraction'>
   /** Called once per failed run with the number of failures in a row and how long the next attempt waits. */
   onFailure: (error: unknown, failures: number, backOff: Millis) => void
 }
