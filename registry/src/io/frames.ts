@@ -1,6 +1,6 @@
 /**
- * Length-prefixed frames over a byte stream: four bytes, big endian, say how many bytes follow. The first byte of a
- * frame names its kind, so a frame is never empty. A length outside 1 … `frameLengthMax` cannot be skipped, because
+ * Length-prefixed frames over a byte stream: four bytes, big endian, say how many bytes follow. An empty frame is the
+ * transport's own: "do you still read?", and the answer to it. A length above `frameLengthMax` cannot be skipped, because
  * nothing says where the next frame begins: the connection has to end.
  */
 
@@ -8,10 +8,10 @@
 export const frameLengthMax = 8 * 1024 * 1024 + 64 * 1024
 export const frameHeaderLength = 4
 
-/** The header of a frame with this body. @throws RangeError when the body is empty or too long. */
+/** The header of a frame with this body. @throws RangeError when the body is too long. */
 export function frameHeader(body: Uint8Array): Uint8Array {
-  if (body.length === 0 || body.length > frameLengthMax) {
-    throw new RangeError(`expected a frame of 1 to ${frameLengthMax} bytes, received ${body.length}`)
+  if (body.length > frameLengthMax) {
+    throw new RangeError(`expected a frame of at most ${frameLengthMax} bytes, received ${body.length}`)
   }
   const header = Buffer.allocUnsafe(frameHeaderLength)
   header.writeUInt32BE(body.length, 0)
@@ -56,8 +56,8 @@ export class FrameJoiner {
     }
     const first = this.#chunks[0]!
     const length = ((first[0]! << 24) | (first[1]! << 16) | (first[2]! << 8) | first[3]!) >>> 0
-    if (length === 0 || length > this.#lengthMax) {
-      throw new RangeError(`expected a frame of 1 to ${this.#lengthMax} bytes, received a length of ${length}`)
+    if (length > this.#lengthMax) {
+      throw new RangeError(`expected a frame of at most ${this.#lengthMax} bytes, received a length of ${length}`)
     }
     return length
   }
