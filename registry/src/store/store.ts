@@ -1,0 +1,130 @@
+/**
+ * The replicated state: keys and the catalog. Synchronous and deterministic; the same log gives the same state and the
+ * same bytes from `snapshot()`. Knows nothing of terms, leaders, time or files.
+ */
+import { assert } from '../errors.ts'
+import type { Check, Index, Instance, KvPair, Node, NodeId, NodeName, Service, ServiceName } from '../model.ts'
+import { CatalogAnswers } from './answers.ts'
+import { Catalog } from './catalog.ts'
+import { decodeCommand, type Result } from './command.ts'
+import { Kv } from './kv.ts'
+import { readSnapshot, writeSnapshot } from './snapshot.ts'
+import type { Indexed, Location, Topic, View } from './view.ts'
+import { Watchers } from './watch.ts'
+
+export { decodeCommand, encodeCommand } from './command.ts'
+
+export class Store implements View {
+  readonly #watchers = new Watchers()
+  #index: Index = 0
+  #kv = new Kv(this.#watchers)
+  #catalog = new Catalog(this.#watchers)
+  #answers = new CatalogAnswers(this.#catalog)
+
+  /** The last index applied here, or that of the snapshot restored. */
+  get index(): Index {
+    return this.#index
+  }
+
+  /**
+   * Applies one committed command and wakes who waited for what it changed. Indexes rise; those of entries that are no
+   * commands are left out.
+   * @throws BadRequest for bytes that are no command this version knows: a replica that goes on would differ from the others.
+   */
+  apply(index: Index, data: Uint8Array): Result {
+    assert(index > this.#index, `apply out of order: ${index} after ${this.#index}`)
+    const command = decodeCommand(data)
+    this.#index = index
+    const result = this.#apply(index, command)
+    this.#watchers.wake()
+    return result
+  }
+
+  /** Slices of about 1,000 rows, of the state as it is now; later applies do not show. */
+  snapshot(): Iterable<Uint8Array> {
+    return writeSnapshot({ index: this.#index, kv: this.#kv.state(), catalog: this.#catalog.state() })
+  }
+
+  /**
+   * Replaces the state and wakes everyone. Chunks may be cut anywhere.
+   * @throws Corrupt when they are no whole snapshot; the state is then as it was.
+   */
+  restore(chunks: Iterable<Uint8Array>): void {
+    const state = readSnapshot(chunks)
+    this.#index = state.index
+    this.#kv = new Kv(this.#watchers, state.kv)
+    this.#catalog = new Catalog(this.#watchers, state.catalog)
+    this.#answers = new CatalogAnswers(this.#catalog)
+    this.#watchers.everythingChanged()
+    this.#watchers.wake()
+  }
+
+  kv(key: string): Indexed<KvPair | undefined> {
+    return this.#kv.pair(key)
+  }
+
+  kvUnder(prefix: string): Indexed<KvPair[]> {
+    return this.#kv.under(prefix)
+  }
+
+  kvKeys(prefix: string, separator?: string): Indexed<string[]> {
+    return this.#kv.keys(prefix, separator)
+  }
+
+  nodes(): Indexed<Node[]> {
+    return this.#answers.nodes()
+  }
+
+  node(name: NodeName): Indexed<{ node: Node; services: Service[]; checks: Check[] } | undefined> {
+    return this.#answers.node(name)
+  }
+
+  nodeById(id: NodeId): Node | undefined {
+    return this.#catalog.rows.nodeById(id)
+  }
+
+  services(): Indexed<Map<ServiceName, string[]>> {
+    return this.#answers.services()
+  }
+
+  instances(service: ServiceName, tags: readonly string[] = []): Indexed<Instance[]> {
+    return this.#answers.instances(service, tags)
+  }
+
+  locations(service: ServiceName, tags: readonly string[] = []): Indexed<Location[]> {
+    return this.#answers.locations(service, tags)
+  }
+
+  serviceChecks(service: ServiceName): Indexed<Check[]> {
+    return this.#answers.serviceChecks(service)
+  }
+
+  nodeChecks(node: NodeName): Indexed<Check[]> {
+    return this.#answers.nodeChecks(node)
+  }
+
+  checksInState(state: string): Indexed<Check[]> {
+    return this.#answers.checksInState(state)
+  }
+
+  watch(topic: Topic, onChange: () => void): () => void {
+    return this.#watchers.add(topic, onChange)
+  }
+
+  #apply(index: Index, command: ReturnType<typeof decodeCommand>): Result {
+    switch (command.type) {
+      case 'kv.set':
+        return this.#kv.set(index, command)
+      case 'kv.delete':
+        return command.recurse === true
+          ? this.#kv.deleteUnder(index, command.key)
+          : this.#kv.delete(index, command.key, command.cas)
+      case 'catalog.register':
+        return this.#catalog.register(index, command)
+      case 'catalog.deregister':
+        return this.#catalog.deregister(index, command)
+      case 'tombstones.reap':
+        return this.#kv.reap(command.upTo)
+    }
+  }
+}
