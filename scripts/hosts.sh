@@ -176,23 +176,31 @@ boot() { # HOST
   done
 }
 
-# Containers that have a restart policy and were not stopped by hand.
+# The running containers that the engine itself starts again when the machine does.
+restartable() { # HOST
+  local d=(timeout 5 docker -H "$(docker_host "$1")") ids
+  ids=$("${d[@]}" ps -q) || return 0
+  [[ -z $ids ]] || "${d[@]}" inspect --format '{{.Id}} {{.HostConfig.RestartPolicy.Name}}' $ids 2>/dev/null |
+    awk '$2 == "always" || $2 == "unless-stopped" || $2 == "on-failure" { print $1 }'
+}
+
+# Those that ran when the power went and have a restart policy: run again, or at least were tried.
 came_back() { # HOST
-  local d=(docker -H "$(docker_host "$1")") id
-  for id in $("${d[@]}" ps -aq --filter status=created --filter status=exited --filter status=restarting); do
-    case $("${d[@]}" inspect --format '{{.HostConfig.RestartPolicy.Name}} {{.State.FinishedAt}}' "$id" 2>/dev/null) in
-      "always "* | "unless-stopped "*)
-        # One that keeps failing is "restarting": that, too, is being brought back.
-        [[ $("${d[@]}" inspect --format '{{.RestartCount}}' "$id") != 0 ]] || return 1
-        ;;
+  local d=(docker -H "$(docker_host "$1")") id state
+  while read -r id; do
+    state=$("${d[@]}" inspect --format '{{.State.Status}} {{.RestartCount}}' "$id" 2>/dev/null) || continue
+    case $state in
+      "running "* | "restarting "* | "exited "[1-9]*) ;;
+      *) return 1 ;;
     esac
-  done
+  done <"$folder/$1/restartable"
 }
 
 power_off() { # HOST
   local pid net
   net=$(namespace "$1")
   if pid=$(init_of "$1"); then
+    restartable "$1" >"$folder/$1/restartable" || true
     # The cable first: a machine without power answers nothing, not even a refusal.
     ip -n "$switch" link set "$1" down 2>/dev/null || true
     kill -KILL "$pid"
@@ -261,6 +269,7 @@ start() {
   has_namespace "$switch" || fail 'there is no switch; scripts/hosts.sh up first'
   power_off "$1"
   boot "$1"
+  [[ -e $folder/$1/restartable ]] || return 0
   wait_until "$ready_seconds" "restart of $1's containers" came_back "$1"
 }
 

@@ -45,7 +45,8 @@ if [[ ! -d node_modules/esbuild ]]; then
   echo 'images: installing the development dependencies (npm ci)'
   scripts/node.sh npm ci --silent || fail 'npm ci failed; the bundles need esbuild'
 fi
-scripts/node.sh node scripts/bundle.ts "${names[@]}" | sed 's/^/images: /'
+# All four even for one image: the classic builder walks through the stages before the one asked for.
+scripts/node.sh node scripts/bundle.ts | sed 's/^/images: /'
 if [[ $stand_in == yes ]]; then scripts/base-image.sh >/dev/null; fi
 
 # What `docker build` prints is of interest only when it fails.
