@@ -1,0 +1,420 @@
+/**
+ * Membership of one pool by gossip: SWIM (Das, Gupta, Motivala 2002) for finding out who is there, Lifeguard
+ * (arXiv:1707.00788) against false alarms of slow members, and what Serf adds: leaving is told from failing, the failed
+ * are tried again so that a healed partition merges by itself, and tags say what a member is.
+ *
+ * A pure room: calls go in, `ready` says what to send and what became known. Members are who they say they are and are
+ * where they advertise to be; the source of a packet means nothing (published ports, NAT).
+ *
+ * Time: `tick` is meant to come at least five times per probe timeout. A longer silence between two calls is a stall of
+ * our process: time inside the room then stands still, so that no time-out of ours expires before the answers that
+ * wait in the sockets were looked at, and our local health suffers.
+ */
+import { BadRequest } from '../errors.ts'
+import type { Random } from '../io/random.ts'
+import type { Address, Member, Millis } from '../model.ts'
+import { Awareness } from './awareness.ts'
+import { type GossipConfig, pushPullScaled } from './config.ts'
+import { Departure } from './departure.ts'
+import { Events, type GossipEvent } from './events.ts'
+import { type Exchange, Exchanges, type Purpose, stateFrames } from './exchanges.ts'
+import { isLive, sameAddress, sameTags } from './members.ts'
+import { Membership } from './membership.ts'
+import { datagramRoom, decodePacket, encodeMessage, Malformed, type Message, packet, unfitReason } from './message.ts'
+import { type Outgoing, Prober } from './prober.ts'
+
+export type { GossipConfig } from './config.ts'
+export { lanConfig, wanConfig } from './config.ts'
+export type { Claim, GossipEvent } from './events.ts'
+
+export interface GossipOptions {
+  /** Unique in the pool. */
+  name: string
+  /** Where others reach us, as we advertise it. */
+  address: Address
+  /** `id` among them tells processes of the same name apart. */
+  tags: Record<string, string>
+  config: GossipConfig
+  random: Random
+  /** Where to begin; anything will do, for old news of ourselves is overruled as soon as we hear it. Default 1. */
+  incarnation?: number
+  /** A reason to keep a member out, for example that it belongs to another datacenter. */
+  allow?(name: string, tags: Record<string, string>): string | undefined
+}
+
+export interface Ready {
+  datagrams: { to: Address; bytes: Uint8Array }[]
+  /** To an address, or, with `to` undefined, on the connection that `replyTo` (as given to `receive`) stands for. */
+  frames: { to: Address | undefined; replyTo?: unknown; bytes: Uint8Array }[]
+  events: GossipEvent[]
+}
+
+const reapInterval: Millis = 60_000
+
+export class Gossip {
+  readonly #config: GossipConfig
+  readonly #random: Random
+  readonly #allow: (name: string, tags: Record<string, string>) => string | undefined
+  readonly #name: string
+  readonly #events = new Events()
+  readonly #awareness: Awareness
+  readonly #membership: Membership
+  readonly #prober: Prober
+  readonly #exchanges = new Exchanges()
+  #departure: Departure | undefined
+  #left = false
+  /** The latest time from outside, and the time in here, which stands still during stalls. */
+  #outside: Millis
+  #now: Millis
+  #lastTick: Millis
+  #nextGossip: Millis
+  #nextPushPull: Millis
+  #nextReconnect: Millis
+  #nextReap: Millis
+  #datagrams: Ready['datagrams'] = []
+  #frames: Ready['frames'] = []
+
+  /** @throws BadRequest when name, address or tags cannot be gossiped (empty, control characters, too long) */
+  constructor(options: GossipOptions, now: Millis) {
+    const { name, address, tags, config, random, incarnation = 1 } = options
+    const unfit = unfitReason(name, address, tags)
+    if (unfit !== undefined) throw new BadRequest(`cannot take part in gossip: ${unfit}`)
+    this.#config = config
+    this.#random = random
+    this.#allow = (other, itsTags) => options.allow?.(other, itsTags)
+    this.#name = name
+    this.#outside = now
+    this.#now = now
+    this.#lastTick = now
+    const awareness = new Awareness(config.awarenessMax)
+    this.#awareness = awareness
+    const shared = { config, awareness, events: this.#events, allow: this.#allow }
+    this.#membership = new Membership({ name, address, tags, incarnation }, shared, now)
+    this.#prober = new Prober({ config, members: this.#membership.members, awareness, random }, now)
+    // Random phases, so that members that were started together do not act together.
+    this.#nextGossip = now + random.between(0, config.gossipInterval)
+    this.#nextPushPull = now + random.between(0, config.pushPullInterval)
+    this.#nextReconnect = now + random.between(0, config.reconnectInterval)
+    this.#nextReap = now + reapInterval
+  }
+
+  get self(): Member {
+    return this.#membership.own.member
+  }
+
+  /** Everybody but the reaped, ourselves included, in name order. The members in it are replaced, never changed, later. */
+  members(): Member[] {
+    return this.#membership.members.list().slice()
+  }
+
+  get(name: string): Member | undefined {
+    const entry = this.#membership.members.entry(name)
+    return entry === undefined || entry.standing === 'pruned' ? undefined : entry.member
+  }
+
+  /** Lifeguard's local health score: 0 is well, awarenessMax - 1 the worst. */
+  get health(): number {
+    return this.#awareness.score
+  }
+
+  /** The process stood still for `gap`: trust our own judgement less for a while. `tick` sees most stalls by itself. */
+  stall(gap: Millis): void {
+    this.#awareness.change(Math.max(1, Math.floor(gap / this.#config.probeInterval)))
+  }
+
+  /** Exchanges states with whoever listens there, ourselves included. Ends in one `joined` or `joinFailed` of that attempt. */
+  join(attempt: number, address: Address, now: Millis): void {
+    this.#advance(now)
+    if (this.#departure !== undefined) {
+      this.#events.push({ type: 'joinFailed', attempt, address, reason: 'this member has left the pool' })
+      return
+    }
+    this.#exchange({ type: 'join', attempt }, address)
+  }
+
+  /**
+   * Tells the pool that we go; then comes the event `left`, and nothing brings us back (a new process may take the name
+   * again at any time). We go on answering, so the process may end whenever it likes.
+   */
+  leave(now: Millis): void {
+    this.#advance(now)
+    if (this.#departure !== undefined) return
+    const { name: from, address } = this.self
+    const news = this.#membership.leave(this.#now)
+    const departure = new Departure(this.#now + this.#config.probeInterval, this.#now + this.#config.leaveTimeout)
+    this.#departure = departure
+    const witnesses = this.#random.shuffle(this.#membership.others(isLive)).slice(0, this.#config.gossipNodes)
+    for (const witness of witnesses) {
+      // Over a connection and with a ping behind it: the acknowledgement says that the news arrived.
+      const sequence = this.#prober.nextSequence()
+      departure.told(sequence, witness)
+      const ping: Message = { type: 'ping', sequence, target: witness.name, from, address }
+      this.#frames.push({ to: witness.address, bytes: packet([encodeMessage(news), encodeMessage(ping)]) })
+    }
+    this.#tickDeparture()
+  }
+
+  /** Changes what we say of ourselves; others see an `update`. @throws BadRequest when the tags do not fit a packet */
+  setTags(tags: Record<string, string>, now: Millis): void {
+    this.#advance(now)
+    const { name, address, tags: old } = this.self
+    const unfit = unfitReason(name, address, tags)
+    if (unfit !== undefined) throw new BadRequest(`cannot change tags: ${unfit}`)
+    if (this.#departure === undefined && !sameTags(old, tags)) this.#membership.setTags(tags)
+  }
+
+  /**
+   * Makes a suspect or failed member count as left; with `prune` it is forgotten everywhere as well, also when it had left.
+   * A member that is in truth alive overrules this. False: nobody of that name is known. An alive member stays as it is.
+   */
+  forceLeave(name: string, prune: boolean, now: Millis): boolean {
+    this.#advance(now)
+    const entry = this.#membership.members.entry(name)
+    if (entry === undefined || entry.standing === 'pruned') return false
+    if (entry.standing === 'alive' || name === this.#name) return true
+    const { incarnation } = entry.member
+    this.#membership.hear({ type: prune ? 'pruned' : 'left', name, incarnation, from: this.#name }, this.#now)
+    return true
+  }
+
+  /** Does what is due. */
+  tick(now: Millis): void {
+    const gap = now - this.#lastTick
+    this.#lastTick = now
+    if (gap > this.#config.probeInterval) this.stall(gap)
+    this.#advance(now)
+    for (const exchange of this.#exchanges.expire(this.#now)) {
+      this.#exchangeFailed(exchange, `no answer within ${this.#config.exchangeTimeout / 1000} s`)
+    }
+    this.#tickDeparture()
+    this.#membership.tick(this.#now)
+    if (this.#departure === undefined) {
+      this.#tickProber()
+      this.#tickPushPull()
+      this.#tickReconnect()
+    }
+    this.#tickGossip()
+    if (this.#now >= this.#nextReap) {
+      this.#nextReap = this.#now + reapInterval
+      this.#membership.reap(this.#now)
+    }
+  }
+
+  /**
+   * A datagram, or, with `replyTo`, a frame that can be answered. Never throws: what cannot be understood becomes a warning.
+   */
+  receive(bytes: Uint8Array, now: Millis, replyTo?: unknown): void {
+    this.#advance(now)
+    let messages: Message[]
+    try {
+      messages = decodePacket(bytes)
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error
+      this.#events.warn(`dropped a ${replyTo === undefined ? 'datagram' : 'frame'}: ${error.message}`, this.#now)
+      return
+    }
+    for (const message of messages) this.#receive(message, replyTo)
+  }
+
+  /** A frame to that address was lost, or nobody listens there. */
+  frameFailed(to: Address, now: Millis): void {
+    this.#advance(now)
+    for (const exchange of this.#exchanges.fail(to)) {
+      this.#exchangeFailed(exchange, `could not connect to ${to.host}:${to.port}`)
+    }
+    this.#departure?.unreachable(to)
+    this.#tickDeparture()
+  }
+
+  /** What there is to send and to know since the last call. */
+  ready(): Ready {
+    const ready = { datagrams: this.#datagrams, frames: this.#frames, events: this.#events.drain() }
+    this.#datagrams = []
+    this.#frames = []
+    return ready
+  }
+
+  #advance(now: Millis): void {
+    const passed = Math.max(0, now - this.#outside)
+    this.#outside += passed
+    this.#now += Math.min(passed, this.#config.probeTimeout)
+  }
+
+  #receive(message: Message, replyTo: unknown): void {
+    switch (message.type) {
+      case 'ping':
+        this.#pinged(message, replyTo)
+        break
+      case 'pingRequest':
+        if (message.target !== this.#name) this.#send(this.#prober.relay(message, this.self, this.#now))
+        break
+      case 'ack':
+        if (this.#departure?.acknowledged(message.sequence)) this.#tickDeparture()
+        else this.#send(this.#prober.acked(message.sequence, message.from, replyTo !== undefined))
+        break
+      case 'nack':
+        this.#prober.nacked(message.sequence, message.from)
+        break
+      case 'alive':
+      case 'suspect':
+      case 'failed':
+      case 'left':
+      case 'pruned':
+        this.#noteJoined(this.#membership.hear(message, this.#now))
+        break
+      case 'state':
+        // Only in frames: a forged datagram must not make us send the whole table somewhere.
+        if (replyTo !== undefined) this.#receiveState(message, replyTo)
+        break
+      case 'refusal': {
+        const exchange = this.#exchanges.end(message.sequence)
+        if (exchange !== undefined) this.#exchangeFailed(exchange, message.reason)
+        break
+      }
+      default:
+        message satisfies never
+    }
+  }
+
+  #pinged(ping: Message & { type: 'ping' }, replyTo: unknown): void {
+    // A ping for somebody who used this address before us: our answer would keep a dead member alive.
+    if (ping.target !== this.#name) return
+    const ack: Message = { type: 'ack', sequence: ping.sequence, from: this.#name }
+    const known = this.#membership.members.entry(ping.from)
+    if (replyTo !== undefined) {
+      const bytes = packet([encodeMessage(ack), ...this.#membership.badNews(ping.from)])
+      this.#frames.push({ to: undefined, replyTo, bytes })
+    } else if (known !== undefined && sameAddress(known.member.address, ping.address)) {
+      this.#send({ via: 'datagram', to: ping.address, message: ack, about: ping.from })
+    } else {
+      // Strangers get the bare answer, so that a forged ping cannot make us flood its victim.
+      this.#datagrams.push({ to: ping.address, bytes: packet([encodeMessage(ack)]) })
+    }
+  }
+
+  #receiveState(state: Message & { type: 'state' }, replyTo: unknown): void {
+    if (state.reply && !this.#exchanges.waiting(state.sequence)) return
+    const first = state.records[0]
+    if (first?.name === state.from && state.from !== this.#name) {
+      const reason = this.#allow(first.name, first.tags)
+      if (reason !== undefined) {
+        this.#refuse(state, reason, replyTo)
+        return
+      }
+    }
+    for (const record of state.records) this.#noteJoined(this.#membership.merge(record, state.from, this.#now))
+    if (state.more) return
+    if (!state.reply) {
+      // After merging: a member that had failed for us has overruled that by now, and the other side sees it at once.
+      for (const bytes of this.#state(state.sequence, true)) this.#frames.push({ to: undefined, replyTo, bytes })
+      return
+    }
+    const exchange = this.#exchanges.end(state.sequence)
+    if (exchange?.purpose.type !== 'join') return
+    const { attempt } = exchange.purpose
+    const members = this.#membership.members.live
+    this.#events.push({ type: 'joined', attempt, address: exchange.address, members })
+  }
+
+  #refuse(state: Message & { type: 'state' }, reason: string, replyTo: unknown): void {
+    if (state.reply) {
+      const exchange = this.#exchanges.end(state.sequence)
+      if (exchange !== undefined) this.#exchangeFailed(exchange, reason)
+      return
+    }
+    this.#events.warn(`refused ${state.from}: ${reason}`, this.#now)
+    const refusal: Message = { type: 'refusal', sequence: state.sequence, reason: reason.slice(0, 160) }
+    this.#frames.push({ to: undefined, replyTo, bytes: packet([encodeMessage(refusal)]) })
+  }
+
+  #noteJoined(name: string | undefined): void {
+    if (name !== undefined) this.#prober.joined(name)
+  }
+
+  #tickProber(): void {
+    const { send, results } = this.#prober.tick(this.self, this.#now)
+    for (const result of results) {
+      if (result.type === 'failed') {
+        const { name, incarnation } = result
+        this.#membership.hear({ type: 'suspect', name, incarnation, from: this.#name }, this.#now)
+      } else {
+        const reason = `${result.name} is reached over TCP but not over UDP; are datagrams let through both ways?`
+        this.#events.warn(reason, this.#now)
+      }
+    }
+    for (const outgoing of send) this.#send(outgoing)
+  }
+
+  #tickGossip(): void {
+    if (this.#now < this.#nextGossip) return
+    this.#nextGossip = this.#now + this.#config.gossipInterval
+    if (!this.#membership.hasNews) return
+    // The lately failed are told as well: if they are not dead they learn what is said of them and refute it.
+    const since = this.#now - this.#config.gossipToFailed
+    const listeners = this.#membership.others((entry) => {
+      return isLive(entry) || (entry.standing === 'failed' && entry.since > since)
+    })
+    for (const { address } of this.#random.shuffle(listeners).slice(0, this.#config.gossipNodes)) {
+      const news = this.#membership.takeNews(datagramRoom)
+      if (news.length > 0) this.#datagrams.push({ to: address, bytes: packet(news) })
+    }
+  }
+
+  #tickPushPull(): void {
+    if (this.#now < this.#nextPushPull) return
+    this.#nextPushPull = this.#now + pushPullScaled(this.#config.pushPullInterval, this.#membership.members.live)
+    const partner = this.#random.pick(this.#membership.others((entry) => entry.standing === 'alive'))
+    if (partner !== undefined) this.#exchange({ type: 'sync' }, partner.address)
+  }
+
+  /** Serf: a healed partition merges by itself. By chance, so that a large pool does not storm its few failed members. */
+  #tickReconnect(): void {
+    if (this.#now < this.#nextReconnect) return
+    this.#nextReconnect = this.#now + this.#config.reconnectInterval
+    const failed = this.#membership.others((entry) => entry.standing === 'failed')
+    const target = this.#random.pick(failed)
+    if (target === undefined || !this.#random.chance(failed.length / this.#membership.members.live)) return
+    this.#exchange({ type: 'reconnect' }, target.address)
+  }
+
+  #tickDeparture(): void {
+    if (this.#left || this.#departure === undefined || !this.#departure.over(this.#now)) return
+    this.#left = true
+    this.#membership.left()
+  }
+
+  /** A datagram takes along as much news as fits; a frame only what concerns its receiver. */
+  #send(outgoing: Outgoing | undefined): void {
+    if (outgoing === undefined) return
+    const { via, to, message, about } = outgoing
+    const parts = [encodeMessage(message), ...(about === undefined ? [] : this.#membership.badNews(about))]
+    if (via === 'frame') {
+      this.#frames.push({ to, bytes: packet(parts) })
+      return
+    }
+    let room = datagramRoom
+    for (const part of parts) room -= part.length
+    this.#datagrams.push({ to, bytes: packet([...parts, ...this.#membership.takeNews(room)]) })
+  }
+
+  #exchange(purpose: Purpose, address: Address): void {
+    const sequence = this.#prober.nextSequence()
+    this.#exchanges.begin(sequence, { purpose, address, until: this.#now + this.#config.exchangeTimeout })
+    for (const bytes of this.#state(sequence, false)) this.#frames.push({ to: address, bytes })
+  }
+
+  #exchangeFailed({ purpose, address }: Exchange, reason: string): void {
+    if (purpose.type === 'join') {
+      this.#events.push({ type: 'joinFailed', attempt: purpose.attempt, address, reason })
+    } else if (purpose.type === 'sync') {
+      this.#events.warn(`state exchange with ${address.host}:${address.port} failed: ${reason}`, this.#now)
+    }
+    // A reconnect that fails is no news: the member is known to have failed.
+  }
+
+  #state(sequence: number, reply: boolean): Uint8Array[] {
+    const { own, members } = this.#membership
+    const accuser = (name: string) => this.#membership.accuser(name)
+    return stateFrames(own, members.entries(), accuser, { sequence, reply }, this.#now)
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * The member table and the one precedence rule: which news about a member replaces what is known. Everything that
+ * arrives, by gossip or by state exchange, is judged by `verdict` and by nothing else; what the order of arrival hides
+ * from one member (an obituary before the introduction) the next state exchange mends. Our own entry is here too, but
+ * only `Gossip` changes it.
+ */
+import type { Address, Member, MemberStatus, Millis } from '../model.ts'
+import type { News, Standing } from './message.ts'
+
+/** A member as the table keeps it. Entries and the members in them are replaced, never changed. */
+export interface Entry {
+  readonly member: Member
+  readonly standing: Standing
+  /** Since when it has been in this standing. */
+  readonly since: Millis
+}
+
+/**
+ * take: it is newer than what we know. stale: it is not. confirm: another voice for a suspicion we hold at that
+ * incarnation. conflict: a second live process claims the name.
+ */
+export type Verdict = 'take' | 'stale' | 'confirm' | 'conflict'
+
+/** At the same incarnation the later standing wins: a member overrules what others say of it only by a higher one. */
+const rank: Record<Standing, number> = { alive: 0, suspect: 1, failed: 2, left: 3, pruned: 4 }
+
+/**
+ * The precedence rule (SWIM §4.2, with Serf's leaving and memberlist's dead reclaim).
+ *
+ * - A higher incarnation wins; at the same one, alive < suspect < failed < left < pruned.
+ * - Nobody is introduced by a suspicion or by an obituary in the gossip: they carry no address.
+ * - A suspicion never brings back who has failed or left: only alive does.
+ * - A name stays with its address while the member is alive or suspect. Alive news from another address waits until
+ *   the old one has failed or left; then a higher incarnation takes the name over, whatever its id. Another id at the
+ *   same address replaces at once: two processes cannot listen there, so the older one is gone.
+ */
+export function verdict(known: Entry | undefined, news: News): Verdict {
+  if (known === undefined) return news.type === 'alive' ? 'take' : 'stale'
+  const { member, standing } = known
+  const live = standing === 'alive' || standing === 'suspect'
+  if (news.type === 'alive' && live && !sameAddress(member.address, news.address)) {
+    // An old echo of the same process, from before it moved, is no second process.
+    const echo = news.incarnation < member.incarnation && member.tags.id === news.tags.id
+    return echo ? 'stale' : 'conflict'
+  }
+  if (news.incarnation < member.incarnation) return 'stale'
+  if (news.incarnation === member.incarnation) {
+    if (rank[news.type] > rank[standing]) return 'take'
+    return news.type === 'suspect' && standing === 'suspect' ? 'confirm' : 'stale'
+  }
+  return news.type === 'suspect' && !live ? 'stale' : 'take'
+}
+
+export function sameAddress(a: Address, b: Address): boolean {
+  return a.host === b.host && a.port === b.port
+}
+
+export function sameTags(a: Record<string, string>, b: Record<string, string>): boolean {
+  const keys = Object.keys(a)
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key])
+}
+
+const statusOf: Record<Standing, MemberStatus> = {
+  alive: 'alive',
+  suspect: 'suspect',
+  failed: 'failed',
+  left: 'left',
+  pruned: 'left',
+}
+
+export class Members {
+  readonly #entries = new Map<string, Entry>()
+  #sorted: Member[] | undefined
+  #live = 0
+
+  /** Members that take part: alive or suspect, ourselves included. What time-outs and retransmits scale with. */
+  get live(): number {
+    return this.#live
+  }
+
+  /** Pruned ones too: their entry is the memory that they are not to come back. */
+  entry(name: string): Entry | undefined {
+    return this.#entries.get(name)
+  }
+
+  entries(): IterableIterator<Entry> {
+    return this.#entries.values()
+  }
+
+  /** All that are not pruned, in name order (by UTF-16 units). */
+  list(): readonly Member[] {
+    this.#sorted ??= [...this.#entries.values()]
+      .filter((entry) => entry.standing !== 'pruned')
+      .map((entry) => entry.member)
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+    return this.#sorted
+  }
+
+  /** Puts the member there, in place of what was; its status follows from the standing unless given. */
+  set(
+    member: Omit<Member, 'status'>,
+    standing: Standing,
+    since: Millis,
+    status: MemberStatus = statusOf[standing],
+  ): Entry {
+    const { name, address, tags, incarnation } = member
+    const entry: Entry = { member: { name, address, status, tags, incarnation }, standing, since }
+    this.#count(this.#entries.get(name), -1)
+    this.#entries.set(name, entry)
+    this.#count(entry, 1)
+    this.#sorted = undefined
+    return entry
+  }
+
+  remove(name: string): void {
+    this.#count(this.#entries.get(name), -1)
+    this.#entries.delete(name)
+    this.#sorted = undefined
+  }
+
+  #count(entry: Entry | undefined, by: number): void {
+    if (entry !== undefined && isLive(entry)) this.#live += by
+  }
+}
+
+/** Alive or suspect: it is probed, gossiped to, and asked for state. */
+export function isLive(entry: Entry): boolean {
+  return entry.standing === 'alive' || entry.standing === 'suspect'
+}

@@ -1,0 +1,284 @@
+/**
+ * What we hold of everybody: hears news, judges it by the precedence rule, keeps the table and the suspicions, passes on
+ * what was new and reports what changed. Says of ourselves only what is true, and overrules whoever says otherwise.
+ */
+import type { Address, Member, Millis } from '../model.ts'
+import type { Awareness } from './awareness.ts'
+import { Broadcasts } from './broadcasts.ts'
+import { type GossipConfig, suspicionTimeout, transmitLimit } from './config.ts'
+import type { Events } from './events.ts'
+import { type Entry, isLive, Members, sameAddress, sameTags, verdict } from './members.ts'
+import { encodeMessage, type News, type StateRecord } from './message.ts'
+import { Suspicion } from './suspicion.ts'
+
+type AliveNews = News & { type: 'alive' }
+type BadNews = Exclude<News, { type: 'alive' }>
+
+export class Membership {
+  readonly members = new Members()
+  readonly #broadcasts = new Broadcasts()
+  readonly #suspicions = new Map<string, Suspicion>()
+  readonly #name: string
+  readonly #config: GossipConfig
+  readonly #awareness: Awareness
+  readonly #events: Events
+  readonly #allow: (name: string, tags: Record<string, string>) => string | undefined
+  #leaving = false
+
+  constructor(
+    self: { name: string; address: Address; tags: Record<string, string>; incarnation: number },
+    options: {
+      config: GossipConfig
+      awareness: Awareness
+      events: Events
+      allow: (name: string, tags: Record<string, string>) => string | undefined
+    },
+    now: Millis,
+  ) {
+    this.#name = self.name
+    this.#config = options.config
+    this.#awareness = options.awareness
+    this.#events = options.events
+    this.#allow = options.allow
+    const { member } = this.members.set({ ...self, tags: { ...self.tags } }, 'alive', now)
+    this.#events.push({ type: 'join', member })
+    this.#broadcastSelf()
+  }
+
+  get own(): Entry {
+    return this.members.entry(this.#name) as Entry
+  }
+
+  /** Everybody but ourselves that is as wanted. */
+  others(wanted: (entry: Entry) => boolean): Member[] {
+    const others: Member[] = []
+    for (const entry of this.members.entries()) {
+      if (entry.member.name !== this.#name && wanted(entry)) others.push(entry.member)
+    }
+    return others
+  }
+
+  /** Who first suspected the member, '' when nobody does. */
+  accuser(name: string): string {
+    return this.#suspicions.get(name)?.from ?? ''
+  }
+
+  get hasNews(): boolean {
+    return this.#broadcasts.size > 0
+  }
+
+  /** Encoded news of at most `room` bytes, counted as sent once. */
+  takeNews(room: number): Uint8Array[] {
+    return this.#broadcasts.take(room, transmitLimit(this.#config.retransmitMult, this.members.live))
+  }
+
+  /** Lifeguard's buddy system: whoever we talk to hears first what we think of it, if that is not good. */
+  badNews(name: string): Uint8Array[] {
+    const entry = this.members.entry(name)
+    if (entry === undefined || entry.standing === 'alive' || name === this.#name) return []
+    const from = this.#suspicions.get(name)?.from ?? this.#name
+    return [encodeMessage({ type: entry.standing, name, incarnation: entry.member.incarnation, from })]
+  }
+
+  setTags(tags: Record<string, string>): void {
+    const { member, since } = this.own
+    const own = this.members.set({ ...member, tags: { ...tags }, incarnation: member.incarnation + 1 }, 'alive', since)
+    this.#events.push({ type: 'update', member: own.member })
+    this.#broadcastSelf()
+  }
+
+  /** Says that we go, and from now on no longer that we are alive. Returns what to tell. */
+  leave(now: Millis): News {
+    const { member } = this.own
+    this.#leaving = true
+    const left = this.members.set(member, 'left', now, 'leaving')
+    this.#events.push({ type: 'leave', member: left.member })
+    const news: News = { type: 'left', name: this.#name, incarnation: member.incarnation, from: this.#name }
+    this.#broadcast(news)
+    return news
+  }
+
+  left(): void {
+    this.members.set(this.own.member, 'left', this.own.since)
+    this.#events.push({ type: 'left' })
+  }
+
+  /** Whoever was suspected for long enough has failed. */
+  tick(now: Millis): void {
+    for (const [name, suspicion] of this.#suspicions) {
+      if (now < suspicion.deadline) continue
+      const { incarnation } = (this.members.entry(name) as Entry).member
+      this.hear({ type: 'failed', name, incarnation, from: this.#name }, now)
+    }
+  }
+
+  /** Forgets those that failed or left long ago. */
+  reap(now: Millis): void {
+    for (const { member, standing, since } of [...this.members.entries()]) {
+      if (standing === 'alive' || standing === 'suspect' || member.name === this.#name) continue
+      const timeout = standing === 'failed' ? this.#config.failedReapTimeout : this.#config.leftReapTimeout
+      if (now - since < timeout) continue
+      this.members.remove(member.name)
+      if (standing !== 'pruned') this.#events.push({ type: 'reap', member })
+    }
+  }
+
+  /** One piece of news, from anywhere. Returns the name of a member that was not there before and now takes part. */
+  hear(news: News, now: Millis): string | undefined {
+    if (news.name === this.#name) {
+      this.#hearOfSelf(news, now)
+      return undefined
+    }
+    if (news.type === 'alive') {
+      const reason = this.#allow(news.name, news.tags)
+      if (reason !== undefined) {
+        this.#events.warn(`ignored ${news.name} at ${news.address.host}:${news.address.port}: ${reason}`, now)
+        return undefined
+      }
+    }
+    const known = this.members.entry(news.name)
+    switch (verdict(known, news)) {
+      case 'stale':
+        return undefined
+      case 'conflict':
+        if (news.type === 'alive' && known !== undefined) this.#conflict(known.member, news, now)
+        return undefined
+      case 'confirm':
+        if (news.type === 'suspect' && this.#suspicions.get(news.name)?.confirm(news.from)) this.#broadcast(news)
+        return undefined
+      case 'take':
+        if (news.type === 'alive') return this.#takeAlive(known, news, now)
+        this.#takeDown(known as Entry, news, now)
+        return undefined
+    }
+  }
+
+  /** One record of `from`'s table, as news. Returns what `hear` does. */
+  merge(record: StateRecord, from: string, now: Millis): string | undefined {
+    const { standing, name, incarnation, address, tags } = record
+    const known = this.members.entry(name)
+    const alive: News = { type: 'alive', name, incarnation, address, tags }
+    if (standing === 'alive') return this.hear(alive, now)
+    if (standing === 'suspect') {
+      const joined = this.hear(alive, now)
+      this.hear({ type: 'suspect', name, incarnation, from: record.from === '' ? from : record.from }, now)
+      return joined
+    }
+    if (standing === 'failed' && known === undefined) {
+      this.#learnFailed(record, now)
+    } else if (standing === 'failed' && known !== undefined && isLive(known) && name !== this.#name) {
+      // memberlist: an obituary that we did not hear when it was news is only a suspicion to us; a member that is
+      // alive after all thus gets the time to say so.
+      this.hear(alive, now)
+      this.hear({ type: 'suspect', name, incarnation, from }, now)
+    } else {
+      this.hear({ type: standing, name, incarnation, from }, now)
+    }
+    return undefined
+  }
+
+  /**
+   * A member that had failed before we came. We must know it, to try it again and because the catalog may hold it; but who
+   * is about to be forgotten elsewhere must not be revived by us, hence not in the last tenth of its time.
+   */
+  #learnFailed(record: StateRecord, now: Millis): void {
+    if (record.age >= 0.9 * this.#config.failedReapTimeout) return
+    if (this.#allow(record.name, record.tags) !== undefined) return
+    const { member } = this.members.set(record, 'failed', now - record.age)
+    this.#events.push({ type: 'failed', member })
+  }
+
+  #takeAlive(known: Entry | undefined, news: AliveNews, now: Millis): string | undefined {
+    const { name, address, tags, incarnation } = news
+    const since = known?.standing === 'alive' ? known.since : now
+    const { member } = this.members.set({ name, address, tags, incarnation }, 'alive', since)
+    this.#suspicions.delete(name)
+    this.#broadcast(news)
+    if (known === undefined || !isLive(known)) {
+      this.#events.push({ type: 'join', member })
+      return name
+    }
+    if (known.standing === 'suspect') this.#events.push({ type: 'refuted', name, incarnation })
+    if (!sameTags(known.member.tags, tags) || !sameAddress(known.member.address, address)) {
+      this.#events.push({ type: 'update', member })
+    }
+    return undefined
+  }
+
+  #takeDown(known: Entry, news: BadNews, now: Millis): void {
+    const again = known.standing === news.type
+    const updated = { ...known.member, incarnation: news.incarnation }
+    const { member } = this.members.set(updated, news.type, again ? known.since : now)
+    this.#suspicions.delete(news.name)
+    this.#broadcast(news)
+    if (news.type === 'suspect') {
+      this.#suspect(news, now)
+      if (!again) this.#events.push({ type: 'suspect', name: news.name, from: news.from })
+    } else if (news.type === 'failed') {
+      if (!again) this.#events.push({ type: 'failed', member })
+    } else {
+      const gone = known.standing === 'left' || known.standing === 'pruned'
+      if (!gone) this.#events.push({ type: 'leave', member })
+      if (news.type === 'pruned' && !again) this.#events.push({ type: 'reap', member })
+    }
+  }
+
+  #suspect(news: BadNews, now: Millis): void {
+    const live = this.members.live
+    const min = suspicionTimeout(this.#config, live)
+    const max = min * this.#config.suspicionMaxTimeoutMult
+    // Only others than the suspect and its accuser can confirm; where there are not enough of them, there is nothing
+    // to wait for (memberlist).
+    const wanted = this.#config.suspicionMult - 2
+    const options = { from: news.from, wanted: live - 2 >= wanted ? wanted : 0, min, max }
+    this.#suspicions.set(news.name, new Suspicion(options, now))
+  }
+
+  /** Nobody but we can say how we are: what is not true is overruled by a higher incarnation (SWIM §4.2). */
+  #hearOfSelf(news: News, now: Millis): void {
+    if (this.#leaving) return
+    const { member } = this.own
+    if (news.type === 'alive') {
+      const elsewhere = !sameAddress(news.address, member.address)
+      if (elsewhere && news.tags.id !== member.tags.id) {
+        this.#conflict(member, news, now)
+      } else if (
+        news.incarnation > member.incarnation ||
+        (news.incarnation === member.incarnation && (elsewhere || !sameTags(news.tags, member.tags)))
+      ) {
+        // Our former life, which got further than we have, or as far but said something else.
+        this.#overrule(news.incarnation)
+      }
+    } else if (news.incarnation >= member.incarnation) {
+      // That others could not reach us may well be our own slowness (Lifeguard).
+      if (news.type === 'suspect' || news.type === 'failed') this.#awareness.change(1)
+      this.#overrule(news.incarnation)
+      this.#events.push({ type: 'refuted', name: this.#name, incarnation: this.own.member.incarnation })
+    } else if (!this.#broadcasts.has(this.#name)) {
+      // Whoever says so has not heard of us as we are now, and our own news may have gone round before it could be
+      // accepted (while our former life at another address was not yet known to be over).
+      this.#broadcastSelf()
+    }
+  }
+
+  #overrule(incarnation: number): void {
+    this.members.set({ ...this.own.member, incarnation: incarnation + 1 }, 'alive', this.own.since)
+    this.#broadcastSelf()
+  }
+
+  #conflict(member: Member, news: AliveNews, now: Millis): void {
+    const ours = { address: member.address, id: member.tags.id ?? '' }
+    const other = { address: news.address, id: news.tags.id ?? '' }
+    const key = `conflict ${member.name} ${other.address.host} ${other.address.port} ${other.id}`
+    this.#events.pushOnce(key, { type: 'conflict', name: member.name, ours, other }, now)
+  }
+
+  #broadcast(news: News): void {
+    this.#broadcasts.queue(news.name, encodeMessage(news))
+  }
+
+  #broadcastSelf(): void {
+    const { name, address, tags, incarnation } = this.own.member
+    this.#broadcast({ type: 'alive', name, address, tags, incarnation })
+  }
+}
