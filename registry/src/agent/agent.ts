@@ -79,6 +79,9 @@ export class Agent implements AgentSurface {
   readonly #tombstones = new Tombstones()
   readonly #leaving = new Map<NodeId, Millis>()
   readonly local: Local
+  /** Resolves when this agent has left its pools; the process ends then. */
+  readonly departed: Promise<void>
+  #departed = () => {}
   #wasLeading = false
   #lastLeader: NodeId | '' = ''
   #mayBootstrap = false
@@ -112,6 +115,9 @@ export class Agent implements AgentSurface {
   ) {
     this.#io = io
     this.#options = options
+    this.departed = new Promise((resolve) => {
+      this.#departed = resolve
+    })
     this.#nodeFile = parts.nodeFile
     this.local = parts.local
     this.#store = parts.store
@@ -253,6 +259,7 @@ export class Agent implements AgentSurface {
       })
     }
     await this.#nodeFile.keepMembers([])
+    this.#departed()
   }
 
   async forceLeave(name: NodeName, prune: boolean): Promise<void> {

@@ -1,0 +1,281 @@
+/** `registry agent`: options, the real world, the node, its faces; and all of it down again in reverse. [door] */
+import { rmSync, writeFileSync } from 'node:fs'
+import { Agent, type AgentOptions } from '../agent/agent.ts'
+import { dnsDefaults } from '../dns/options.ts'
+import { dnsServer } from '../dns/server.ts'
+import { httpApp } from '../http/app.ts'
+import { serve } from '../http/server.ts'
+import type { Log } from '../io/io.ts'
+import { type NodeIo, openIo } from '../io/node.ts'
+import type { Millis } from '../model.ts'
+import { type AgentConfig, configure } from './config.ts'
+import { logger } from './log.ts'
+import { machine } from './machine.ts'
+import { consulVersion } from './version.ts'
+
+const tickInterval: Millis = 100
+/** What a stop may take before the process ends all the same. */
+const stopWithin: Millis = 2_000
+
+/** Resolves to the exit code when the agent has ended. */
+export async function runAgent(words: readonly string[], asConsul: boolean): Promise<number> {
+  const configured = configure(words, machine, asConsul)
+  if ('help' in configured) {
+    console.log(configured.help)
+    return 0
+  }
+  if ('mistakes' in configured) {
+    for (const mistake of configured.mistakes) console.error(`==> ${mistake}`)
+    return 1
+  }
+  const { config } = configured
+  const say = (line: string) => process.stdout.write(`${line}\n`)
+  const { log, open } = logger({ level: config.logLevel, json: config.logJson, wall: () => Date.now(), write: say })
+  const banner = config.logJson ? () => {} : say
+  const closers: (() => Promise<unknown>)[] = []
+  try {
+    return await run(config, { log, open, banner, closers, asConsul })
+  } catch (error) {
+    open()
+    console.error(`==> ${(error as Error).message}`)
+    return 1
+  } finally {
+    for (const close of closers.reverse()) await close().catch((error: Error) => log('warn', 'agent', error.message))
+  }
+}
+
+interface Running {
+  log: Log
+  /** Lets the log lines out. */
+  open(): void
+  banner: (line: string) => void
+  /** What has to be closed, in the order it was opened. */
+  closers: (() => Promise<unknown>)[]
+  asConsul: boolean
+}
+
+async function run(config: AgentConfig, { log, open, banner, closers }: Running): Promise<number> {
+  if (config.bootstrap) banner('==> WARNING: Bootstrap mode enabled! Do not enable unless necessary')
+  if (config.bootstrapExpect > 0) {
+    banner(`==> WARNING: Expect Mode enabled, expecting ${config.bootstrapExpect} servers`)
+  }
+  banner('==> Starting Consul agent...')
+  const listen = (port: number) => ({ host: config.bind, port })
+  const io = await openIo({
+    dataDir: config.dataDir,
+    listen: {
+      rpc: config.server ? listen(config.ports.server) : undefined,
+      lan: listen(config.ports.serfLan),
+      wan: config.server ? listen(config.ports.serfWan) : undefined,
+    },
+    log,
+  })
+  closers.push(() => io.close())
+  const agent = await Agent.open(io, agentOptions(config, io))
+  closers.push(() => agent.stop())
+  const ticking = setInterval(() => agent.tick(), tickInterval)
+  closers.push(async () => clearInterval(ticking))
+
+  const ports = await openFaces(config, agent, io, { log, banner, closers })
+  if (config.pidFile !== undefined) {
+    const { pidFile } = config
+    writeFileSync(pidFile, `${process.pid}\n`)
+    closers.push(async () => rmSync(pidFile, { force: true }))
+  }
+  const stopped = signals(config, agent, log)
+
+  if (!(await joinAtStart(config, agent, { log, banner }))) return 1
+  banner('==> Consul agent running!')
+  for (const line of table(config, ports)) banner(line)
+  banner('')
+  banner('==> Log data will now stream in as it occurs:')
+  banner('')
+  open()
+  for (const warning of config.warnings) log('warn', 'agent', warning)
+  const given = await Promise.race([stopped, retryJoin(config, agent, log), agentLeft(agent)])
+  return given
+}
+
+/** Resolved by `PUT /v1/agent/leave`. */
+async function agentLeft(agent: Agent): Promise<number> {
+  await agent.departed
+  return 0
+}
+
+function agentOptions(config: AgentConfig, io: NodeIo): AgentOptions {
+  const { ports } = io
+  const multiplier = config.raftMultiplier
+  return {
+    name: config.nodeName,
+    datacenter: config.datacenter,
+    domain: config.domain,
+    server: config.server,
+    bootstrap: config.bootstrap,
+    bootstrapExpect: config.bootstrapExpect,
+    advertise: {
+      rpc: { host: config.advertise, port: ports.rpc ?? config.ports.server },
+      lan: { host: config.advertise, port: ports.lan ?? config.ports.serfLan },
+      wan: { host: config.advertiseWan, port: ports.wan ?? config.ports.serfWan },
+    },
+    nodeMeta: config.nodeMeta,
+    nodeId: config.nodeId,
+    raft: {
+      electionTimeoutMin: 1_000 * multiplier,
+      electionTimeoutMax: 2_000 * multiplier,
+      heartbeatInterval: 100 * multiplier,
+    },
+    rpcHold: config.rpcHold,
+    checkUpdateInterval: config.checkUpdateInterval,
+    version: consulVersion,
+    configuration: { ...config },
+  }
+}
+
+interface Ports {
+  http: number
+  dns: number
+  rpc: number
+}
+
+async function openFaces(
+  config: AgentConfig,
+  agent: Agent,
+  io: NodeIo,
+  { log, banner, closers }: Pick<Running, 'log' | 'banner' | 'closers'>,
+): Promise<Ports> {
+  const app = httpApp(agent, { clock: io.clock, random: io.random, log, pretty: config.dev })
+  const ports: Ports = { http: -1, dns: -1, rpc: -1 }
+  for (const host of config.ports.http < 0 ? [] : config.clients) {
+    const listening = await serve(app, { host, port: config.ports.http, flag: '-http-port', log })
+    closers.push(() => listening.close())
+    ports.http = listening.port
+  }
+  if (config.ports.rpc >= 0) {
+    banner('==> Starting Consul agent RPC...')
+    for (const host of config.clients) {
+      try {
+        const listening = await serve(app, { host, port: config.ports.rpc, flag: '-rpc-port', log })
+        closers.push(() => listening.close())
+        ports.rpc = listening.port
+      } catch (error) {
+        if (config.rpcAsked) throw error
+        log('warn', 'agent', `the command line is served on the HTTP port only: ${(error as Error).message}`)
+      }
+    }
+  }
+  if (config.ports.dns >= 0) {
+    const seconds = (millis: Millis) => Math.floor(millis / 1000)
+    const dns = await dnsServer(
+      agent,
+      { hosts: config.clients, port: config.ports.dns },
+      {
+        ...dnsDefaults,
+        domain: config.domain,
+        datacenter: config.datacenter,
+        onlyPassing: config.dns.onlyPassing,
+        nodeTtl: seconds(config.dns.nodeTtl),
+        serviceTtl: Object.fromEntries(
+          Object.entries(config.dns.serviceTtl).map(([name, ttl]) => [name, seconds(ttl)]),
+        ),
+        udpAnswerLimit: config.dns.udpAnswerLimit,
+        aRecordLimit: config.dns.aRecordLimit,
+        enableTruncate: config.dns.enableTruncate,
+        recursors: config.recursors,
+        recursorTimeout: config.dns.recursorTimeout,
+      },
+      io,
+    )
+    closers.push(() => dns.close())
+    ports.dns = config.ports.dns
+  }
+  return ports
+}
+
+function table(config: AgentConfig, ports: Ports): string[] {
+  const { server, bootstrap, clients, advertise } = config
+  const { serfLan, serfWan } = config.ports
+  return [
+    `         Node name: '${config.nodeName}'`,
+    `        Datacenter: '${config.datacenter}'`,
+    `            Server: ${server} (bootstrap: ${bootstrap})`,
+    `       Client Addr: ${clients.join(' ')} (HTTP: ${ports.http}, HTTPS: -1, DNS: ${ports.dns}, RPC: ${ports.rpc})`,
+    `      Cluster Addr: ${advertise} (LAN: ${serfLan}, WAN: ${serfWan})`,
+    '    Gossip encrypt: false, RPC-TLS: false, TLS-Incoming: false',
+  ]
+}
+
+/** False: nobody answered and this agent knows nobody else, so it must end. */
+async function joinAtStart(
+  config: AgentConfig,
+  agent: Agent,
+  { log, banner }: Pick<Running, 'log' | 'banner'>,
+): Promise<boolean> {
+  const known = await agent.rejoin()
+  if (config.join.length > 0) {
+    banner('==> Joining cluster...')
+    try {
+      const joined = await agent.join(config.join, 'lan')
+      banner(`    Join completed. Synced with ${joined} initial agents`)
+    } catch (error) {
+      const reason = (error as Error).message.trimEnd()
+      if (known === 0) {
+        console.error(`==> ${reason}`)
+        console.error(
+          '==> no agent of -join answered and this one knows no other; is one running there, and reachable?',
+        )
+        return false
+      }
+      log('warn', 'agent', `join failed, going on with the ${known} members known from before: ${reason}`)
+    }
+  }
+  if (config.joinWan.length > 0) await agent.join(config.joinWan, 'wan')
+  if (config.retryJoin.length === 0) agent.joined()
+  return true
+}
+
+/** Resolves only when it gives up. */
+async function retryJoin(config: AgentConfig, agent: Agent, log: Log): Promise<number> {
+  for (let attempt = 1; config.retryJoin.length > 0; attempt++) {
+    try {
+      if (attempt === 1) log('info', 'agent', 'Joining cluster...')
+      const joined = await agent.join(config.retryJoin, 'lan')
+      log('info', 'agent', `Join completed. Synced with ${joined} initial agents`)
+      agent.joined()
+      break
+    } catch (error) {
+      agent.joined()
+      const reason = (error as Error).message.trimEnd()
+      if (config.retryMax > 0 && attempt >= config.retryMax) {
+        log('error', 'agent', `max join retry exhausted, exiting: ${reason}`)
+        return 1
+      }
+      log('warn', 'agent', `Join failed: ${reason}, retrying in ${config.retryInterval / 1000}s`)
+    }
+    await new Promise((resolve) => setTimeout(resolve, config.retryInterval).unref())
+  }
+  return new Promise(() => {})
+}
+
+/** Resolves to the exit code once a signal came and what it asks for was done. */
+function signals(config: AgentConfig, agent: Agent, log: Log): Promise<number> {
+  return new Promise((resolve) => {
+    let caught = false
+    const stop = (name: 'SIGINT' | 'SIGTERM') => {
+      // A second signal does not wait for anything.
+      if (caught) process.exit(1)
+      caught = true
+      log('info', 'agent', `Caught signal: ${name === 'SIGINT' ? 'interrupt' : 'terminated'}`)
+      const leaves = name === 'SIGINT' ? !config.skipLeaveOnInterrupt : config.leaveOnTerminate
+      if (!leaves) {
+        resolve(0)
+        return
+      }
+      log('info', 'agent', 'Gracefully shutting down agent...')
+      const late = new Promise((done) => setTimeout(done, stopWithin - 500).unref())
+      void Promise.race([agent.leave(), late]).finally(() => resolve(0))
+    }
+    process.on('SIGINT', () => stop('SIGINT'))
+    process.on('SIGTERM', () => stop('SIGTERM'))
+    process.on('SIGHUP', () => log('info', 'agent', 'Caught signal: hangup; options are read at the start only'))
+  })
+}

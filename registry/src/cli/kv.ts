@@ -1,0 +1,151 @@
+/** `kv get`, `kv put`, `kv delete`: words and exit codes of Consul's command line. */
+import type { KvPairShape } from '../client/shapes.ts'
+import { type Call, type Command, columns } from './command.ts'
+
+export const kvGet: Command = {
+  name: 'kv get',
+  usage: 'kv get [options] [KEY_OR_PREFIX]',
+  summary: 'Shows the value of a key, or keys and values under a prefix',
+  flags: [
+    { name: 'base64', takes: 'nothing', help: 'Values as base64.' },
+    { name: 'detailed', takes: 'nothing', help: 'Indexes and flags as well.' },
+    { name: 'keys', takes: 'nothing', help: 'Names only, folded at the separator.' },
+    { name: 'recurse', takes: 'nothing', help: 'Every key that begins with the given text.' },
+    { name: 'separator', takes: 'value', help: 'Where -keys folds names. Default: /' },
+    { name: 'stale', takes: 'nothing', help: 'Any agent may answer from what it has.' },
+  ],
+  async run(call: Call) {
+    const { client, given, rest, out, err, raw } = call
+    const is = (flag: string) => given.get(flag) === 'true'
+    const options = { stale: is('stale') }
+    if (rest.length > 1) return tooMany(call, rest)
+    const key = (rest[0] ?? '').replace(/^\//, '')
+    if (is('keys')) {
+      const { value } = await client.kv.keys(key, given.get('separator') ?? '/', options)
+      for (const name of value) out(name)
+      return 0
+    }
+    const format = is('base64') ? (pair: KvPairShape) => Buffer.from(pair.Value ?? '') : bytesOf
+    if (is('recurse')) {
+      const { value } = await client.kv.list(key, options)
+      for (const [at, pair] of value.entries()) {
+        if (is('detailed')) {
+          if (at > 0) out('')
+          for (const line of detailed(pair, is('base64'))) out(line)
+        } else raw(Buffer.concat([Buffer.from(`${pair.Key}:`), format(pair), Buffer.from('\n')]))
+      }
+      return 0
+    }
+    if (key === '') {
+      err('Error! Missing KEY argument')
+      return 1
+    }
+    const { value: pair } = await client.kv.get(key, options)
+    if (pair === undefined) {
+      err(`Error! No key exists at: ${key}`)
+      return 1
+    }
+    if (is('detailed')) for (const line of detailed(pair, is('base64'))) out(line)
+    else raw(Buffer.concat([format(pair), Buffer.from('\n')]))
+    return 0
+  },
+}
+
+export const kvPut: Command = {
+  name: 'kv put',
+  usage: 'kv put [options] KEY [DATA]',
+  summary: 'Writes a value; DATA is text, @file, or - for standard input',
+  flags: [
+    { name: 'base64', takes: 'nothing', help: 'DATA is base64.' },
+    { name: 'cas', takes: 'nothing', help: 'Only if the key is still at -modify-index.' },
+    { name: 'flags', takes: 'value', help: 'An unsigned number to keep with the value.' },
+    { name: 'modify-index', takes: 'value', help: 'For -cas; 0 is "only if there is no such key".' },
+  ],
+  async run(call: Call) {
+    const { client, given, rest, out, err, read } = call
+    const [key, data = ''] = rest
+    if (key === undefined) {
+      err('Error! Missing KEY argument')
+      return 1
+    }
+    if (rest.length > 2) return tooMany(call, rest)
+    const cas = given.get('cas') === 'true'
+    const modifyIndex = given.get('modify-index')
+    if (cas && modifyIndex === undefined) {
+      err('Must specify -modify-index with -cas!')
+      return 1
+    }
+    if (modifyIndex !== undefined && !/^\d+$/.test(modifyIndex)) {
+      err(`Error! -modify-index: expected a whole number, received "${modifyIndex}"`)
+      return 1
+    }
+    let value: Uint8Array = Buffer.from(data)
+    if (data === '-' || data.startsWith('@')) value = await read(data === '-' ? '-' : data.slice(1))
+    if (given.get('base64') === 'true') value = Buffer.from(Buffer.from(value).toString(), 'base64')
+    const flags = given.get('flags')
+    const done = await client.kv.put(key.replace(/^\//, ''), new Uint8Array(value), {
+      ...(flags === undefined ? {} : { flags }),
+      ...(cas ? { cas: Number(modifyIndex) } : {}),
+    })
+    if (!done) {
+      err(`Error! Did not write to ${key}: CAS failed`)
+      return 1
+    }
+    out(`Success! Data written to: ${key}`)
+    return 0
+  },
+}
+
+export const kvDelete: Command = {
+  name: 'kv delete',
+  usage: 'kv delete [options] KEY_OR_PREFIX',
+  summary: 'Removes a key, or all keys under a prefix',
+  flags: [
+    { name: 'cas', takes: 'nothing', help: 'Only if the key is still at -modify-index.' },
+    { name: 'modify-index', takes: 'value', help: 'For -cas.' },
+    { name: 'recurse', takes: 'nothing', help: 'Every key that begins with the given text.' },
+  ],
+  async run(call: Call) {
+    const { client, given, rest, out, err } = call
+    const recurse = given.get('recurse') === 'true'
+    const cas = given.get('cas') === 'true'
+    const [text] = rest
+    if (rest.length > 1) return tooMany(call, rest)
+    if (text === undefined && !recurse) {
+      err('Error! Missing KEY argument')
+      return 1
+    }
+    const key = (text ?? '').replace(/^\//, '')
+    const modifyIndex = given.get('modify-index')
+    if (cas && (modifyIndex === undefined || !/^\d+$/.test(modifyIndex))) {
+      err('Must specify -modify-index with -cas!')
+      return 1
+    }
+    const done = await client.kv.delete(key, { recurse, ...(cas ? { cas: Number(modifyIndex) } : {}) })
+    if (!done) {
+      err(`Error! Did not delete key ${key}: CAS failed`)
+      return 1
+    }
+    out(recurse ? `Success! Deleted keys with prefix: ${key}` : `Success! Deleted key: ${key}`)
+    return 0
+  },
+}
+
+function tooMany({ err }: Call, rest: readonly string[]): number {
+  err(`Too many arguments (received ${rest.length}): ${rest.join(' ')}`)
+  return 1
+}
+
+const bytesOf = (pair: KvPairShape) => Buffer.from(pair.Value ?? '', 'base64')
+
+function detailed(pair: KvPairShape, base64: boolean): string[] {
+  return columns([
+    ['CreateIndex', String(pair.CreateIndex)],
+    ['Flags', String(pair.Flags)],
+    ['Key', pair.Key],
+    ['LockIndex', String(pair.LockIndex)],
+    ['ModifyIndex', String(pair.ModifyIndex)],
+    ['Session', pair.Session ?? '-'],
+    ['Value', base64 ? (pair.Value ?? '') : bytesOf(pair).toString()],
+  ]).map((line) => line.replace(/^(\w+) {2}/, '$1  '))
+}

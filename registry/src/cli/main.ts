@@ -1,0 +1,86 @@
+#!/usr/bin/env node
+/** The command line: `registry agent | members | join | leave | force-leave | info | kv … | version`. [door] */
+import { readFile } from 'node:fs/promises'
+import { buffer } from 'node:stream/consumers'
+import { runAgent } from './agent.ts'
+import type { Command } from './command.ts'
+import { connect, connectionFlags } from './connection.ts'
+import { type Flag, flagsHelp, parseFlags } from './flags.ts'
+import { kvDelete, kvGet, kvPut } from './kv.ts'
+import { forceLeave, info, join, leave, members } from './members.ts'
+import { consulVersion, rollcallVersion } from './version.ts'
+
+const commands: readonly Command[] = [forceLeave, info, join, kvDelete, kvGet, kvPut, leave, members]
+
+const calledAs = process.env.ROLLCALL_CALLED_AS === 'consul' ? 'consul' : 'registry'
+
+async function main(words: string[]): Promise<number> {
+  const [first = 'help', ...rest] = words
+  if (first === 'agent') return runAgent(rest, calledAs === 'consul')
+  if (['version', '-version', '--version', '-v'].includes(first)) {
+    console.log(calledAs === 'consul' ? `Consul v${consulVersion}` : `Rollcall v${rollcallVersion}`)
+    console.log(`Rollcall v${rollcallVersion} speaks the HTTP API and DNS of Consul v${consulVersion}`)
+    return 0
+  }
+  if (['help', '-help', '--help', '-h'].includes(first)) {
+    console.log(usage())
+    return 0
+  }
+  const command = commands.find(({ name }) => name === first || name === `${first} ${rest[0]}`)
+  if (command === undefined) {
+    const kv = first === 'kv' ? commands.filter(({ name }) => name.startsWith('kv ')).map(({ usage }) => usage) : []
+    console.error(kv.length > 0 ? `Usage: ${calledAs} ${kv.join(`\n       ${calledAs} `)}` : usage())
+    return kv.length > 0 ? 1 : 127
+  }
+  return call(command, command.name.includes(' ') ? rest.slice(1) : rest)
+}
+
+async function call(command: Command, words: string[]): Promise<number> {
+  const help: Flag = { name: 'help', takes: 'nothing', help: 'Show this.' }
+  const parsed = parseFlags(words, [...command.flags, ...connectionFlags, help, { ...help, name: 'h' }])
+  const given = new Map(parsed.given.map(({ name, value }) => [name, value]))
+  if (given.has('help') || given.has('h')) {
+    console.log(`Usage: ${calledAs} ${command.usage}\n\n  ${command.summary}.\n`)
+    console.log(flagsHelp([...command.flags, ...connectionFlags]))
+    return 0
+  }
+  if (parsed.mistakes.length > 0) {
+    for (const mistake of parsed.mistakes) console.error(mistake)
+    console.error(`Usage: ${calledAs} ${command.usage}`)
+    return 1
+  }
+  try {
+    return await command.run({
+      client: connect(given, process.env),
+      given,
+      rest: parsed.rest,
+      out: (line) => console.log(line),
+      err: (line) => console.error(line),
+      read: (path) => (path === '-' ? buffer(process.stdin) : readFile(path)),
+      raw: (bytes) => process.stdout.write(bytes),
+    })
+  } catch (error) {
+    console.error(`Error: ${(error as Error).message}`)
+    return 1
+  }
+}
+
+function usage(): string {
+  const width = Math.max(...commands.map(({ name }) => name.length), 'version'.length) + 4
+  const lines = [
+    { name: 'agent', summary: 'Runs an agent' },
+    ...commands,
+    { name: 'version', summary: 'Shows the version' },
+  ].sort((a, b) => (a.name < b.name ? -1 : 1))
+  return [
+    `Usage: ${calledAs} <command> [-help] [options] [arguments]`,
+    '',
+    'Commands:',
+    ...lines.map(({ name, summary }) => `    ${name.padEnd(width)}${summary}`),
+  ].join('\n')
+}
+
+process.exitCode = await main(process.argv.slice(2))
+// Whatever is still open must not keep a finished command alive.
+if (process.stdout.writableLength === 0) process.exit()
+process.stdout.once('drain', () => process.exit())

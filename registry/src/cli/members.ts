@@ -1,0 +1,147 @@
+/** `members`, `join`, `leave`, `force-leave`, `info`: the agent and its company. */
+import type { MemberShape } from '../client/shapes.ts'
+import { type Call, type Command, columns } from './command.ts'
+
+const statusNames = ['none', 'alive', 'leaving', 'left', 'failed']
+
+export const members: Command = {
+  name: 'members',
+  usage: 'members [options]',
+  summary: 'Lists the members of the cluster',
+  flags: [
+    { name: 'detailed', takes: 'nothing', help: 'Everything a member says of itself.' },
+    {
+      name: 'status',
+      takes: 'value',
+      value: 'pattern',
+      help: 'Only members whose status matches this regular expression.',
+    },
+    { name: 'wan', takes: 'nothing', help: 'The pool of servers of all datacenters.' },
+    { name: 'segment', takes: 'value', help: 'Accepted; there are no segments.' },
+  ],
+  async run({ client, given, out, err }: Call) {
+    let pattern: RegExp
+    try {
+      pattern = new RegExp(given.get('status') ?? '.*')
+    } catch (error) {
+      err(`Failed to compile status regexp: ${(error as Error).message}`)
+      return 1
+    }
+    const answer = await client.agent.members(given.get('wan') === 'true' ? 'wan' : 'lan')
+    const shown = answer.value.filter(({ Status }) => pattern.test(statusNames[Status] ?? 'none'))
+    if (shown.length === 0) return 2
+    shown.sort((a, b) => rank(a) - rank(b) || (a.Name < b.Name ? -1 : 1))
+    for (const line of columns(given.get('detailed') === 'true' ? detailed(shown) : plain(shown))) out(line)
+    return 0
+  },
+}
+
+/** Servers first, as Consul does. */
+const rank = (member: MemberShape) => (member.Tags.role === 'consul' ? 0 : 1)
+
+function plain(members: MemberShape[]): string[][] {
+  return [
+    ['Node', 'Address', 'Status', 'Type', 'Build', 'Protocol', 'DC', 'Segment'],
+    ...members.map(({ Name, Addr, Port, Status, Tags, ProtocolCur }) => {
+      const server = Tags.role === 'consul'
+      return [
+        Name,
+        address(Addr, Port),
+        statusNames[Status] ?? 'none',
+        server ? 'server' : 'client',
+        (Tags.build ?? '').replace(/:.*$/, ''),
+        String(ProtocolCur),
+        Tags.dc ?? '',
+        server ? '<all>' : '<default>',
+      ]
+    }),
+  ]
+}
+
+function detailed(members: MemberShape[]): string[][] {
+  return [
+    ['Node', 'Address', 'Status', 'Tags'],
+    ...members.map(({ Name, Addr, Port, Status, Tags }) => [
+      Name,
+      address(Addr, Port),
+      statusNames[Status] ?? 'none',
+      Object.entries(Tags)
+        .map(([key, value]) => `${key}=${value}`)
+        .sort()
+        .join(','),
+    ]),
+  ]
+}
+
+const address = (host: string, port: number) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)
+
+export const join: Command = {
+  name: 'join',
+  usage: 'join [options] address ...',
+  summary: 'Makes the agent join a cluster',
+  flags: [{ name: 'wan', takes: 'nothing', help: 'Join servers of another datacenter.' }],
+  async run({ client, given, rest, out, err }: Call) {
+    if (rest.length === 0) {
+      err('At least one address to join must be specified.')
+      return 1
+    }
+    let joined = 0
+    for (const target of rest) {
+      try {
+        await client.agent.join(target, given.get('wan') === 'true' ? 'wan' : 'lan')
+        joined++
+      } catch (error) {
+        err(`Error joining address '${target}': ${(error as Error).message}`)
+      }
+    }
+    if (joined === 0) {
+      err('Failed to join any nodes.')
+      return 1
+    }
+    out(`Successfully joined cluster by contacting ${joined} nodes.`)
+    return 0
+  },
+}
+
+export const leave: Command = {
+  name: 'leave',
+  usage: 'leave [options]',
+  summary: 'Makes the agent leave the cluster and end',
+  flags: [],
+  async run({ client, out }: Call) {
+    await client.agent.leave()
+    out('Graceful leave complete')
+    return 0
+  },
+}
+
+export const forceLeave: Command = {
+  name: 'force-leave',
+  usage: 'force-leave [options] name',
+  summary: 'Makes a failed member count as left',
+  flags: [{ name: 'prune', takes: 'nothing', help: 'Forget the member altogether.' }],
+  async run({ client, given, rest, err }: Call) {
+    const [name] = rest
+    if (name === undefined || rest.length > 1) {
+      err('A single node name must be specified to force leave.')
+      return 1
+    }
+    await client.agent.forceLeave(name, given.get('prune') === 'true')
+    return 0
+  },
+}
+
+export const info: Command = {
+  name: 'info',
+  usage: 'info [options]',
+  summary: 'Shows what the agent says of itself',
+  flags: [],
+  async run({ client, out }: Call) {
+    const { value } = await client.agent.self()
+    for (const [group, facts] of Object.entries(value.Stats).sort()) {
+      out(`${group}:`)
+      for (const [key, text] of Object.entries(facts).sort()) out(`\t${key} = ${text}`)
+    }
+    return 0
+  },
+}

@@ -1,0 +1,239 @@
+/**
+ * The one table of the agent's options: flag, key in a configuration file, kind, default, help. `config.ts` reads
+ * by it and `docs/options.md` is made from it.
+ */
+import type { Flag } from './flags.ts'
+
+export type Kind = 'boolean' | 'text' | 'number' | 'port' | 'duration' | 'list' | 'map'
+
+export interface Option {
+  /** Path in a configuration file, with dots: `ports.dns`. */
+  key: string
+  flag?: string
+  kind: Kind
+  /** In the words of a configuration file. Absent: none, or it depends. */
+  default?: boolean | string | number
+  help: string
+  /** Shown in the help instead of `value`. */
+  value?: string
+}
+
+export const options = [
+  { key: 'server', flag: 'server', kind: 'boolean', default: false, help: 'Run as a server: keep the log and vote.' },
+  {
+    key: 'bootstrap',
+    flag: 'bootstrap',
+    kind: 'boolean',
+    default: false,
+    help: 'Begin a cluster of this one server. Never give it to two servers.',
+  },
+  {
+    key: 'bootstrap_expect',
+    flag: 'bootstrap-expect',
+    kind: 'number',
+    default: 0,
+    help: 'Begin the cluster once this many servers know each other. Never begins one beside a living cluster.',
+  },
+  {
+    key: 'node_name',
+    flag: 'node',
+    kind: 'text',
+    help: 'Name of this node, unique in the datacenter. Default: the host name.',
+  },
+  {
+    key: 'node_id',
+    flag: 'node-id',
+    kind: 'text',
+    help: 'UUID of this node. Default: made at the first start and kept.',
+  },
+  {
+    key: 'node_meta',
+    flag: 'node-meta',
+    kind: 'map',
+    value: 'key:value',
+    help: 'Metadata of this node. May be repeated.',
+  },
+  { key: 'datacenter', flag: 'datacenter', kind: 'text', default: 'dc1', help: 'Datacenter of this agent.' },
+  { key: 'domain', flag: 'domain', kind: 'text', default: 'consul.', help: 'Domain that DNS answers for.' },
+  {
+    key: 'data_dir',
+    flag: 'data-dir',
+    kind: 'text',
+    help: 'Folder where the state is kept. Required unless -dev.',
+  },
+  {
+    key: 'bind_addr',
+    flag: 'bind',
+    kind: 'text',
+    default: '0.0.0.0',
+    help: 'Address that the cluster ports listen on: an IP address or a template such as {{ GetPrivateIP }}.',
+  },
+  {
+    key: 'advertise_addr',
+    flag: 'advertise',
+    kind: 'text',
+    help: 'Address that others reach this agent at. Default: the bind address, or the private address of this host.',
+  },
+  {
+    key: 'advertise_addr_wan',
+    flag: 'advertise-wan',
+    kind: 'text',
+    help: 'The same for other datacenters. Default: -advertise.',
+  },
+  {
+    key: 'client_addr',
+    flag: 'client',
+    kind: 'text',
+    default: '127.0.0.1',
+    help: 'Addresses, separated by spaces, that HTTP, DNS and the command line port listen on.',
+  },
+  {
+    key: 'start_join',
+    flag: 'join',
+    kind: 'list',
+    value: 'address',
+    help: 'Agent to join at the start; a fresh agent that reaches none of them ends. May be repeated.',
+  },
+  {
+    key: 'start_join_wan',
+    flag: 'join-wan',
+    kind: 'list',
+    value: 'address',
+    help: 'Server of another datacenter to join. May be repeated.',
+  },
+  {
+    key: 'retry_join',
+    flag: 'retry-join',
+    kind: 'list',
+    value: 'address',
+    help: 'Agent to join at the start, tried again until one answers. May be repeated.',
+  },
+  {
+    key: 'retry_interval',
+    flag: 'retry-interval',
+    kind: 'duration',
+    default: '30s',
+    help: 'Time between attempts of -retry-join.',
+  },
+  {
+    key: 'retry_max',
+    flag: 'retry-max',
+    kind: 'number',
+    default: 0,
+    help: 'Attempts of -retry-join before giving up; 0 is for ever.',
+  },
+  {
+    key: 'recursors',
+    flag: 'recursor',
+    kind: 'list',
+    value: 'address',
+    help: 'DNS server asked for names outside the domain. May be repeated.',
+  },
+  { key: 'ports.dns', flag: 'dns-port', kind: 'port', default: 8600, help: 'DNS, UDP and TCP; -1 is off.' },
+  { key: 'ports.http', flag: 'http-port', kind: 'port', default: 8500, help: 'HTTP API; -1 is off.' },
+  {
+    key: 'ports.rpc',
+    flag: 'rpc-port',
+    kind: 'port',
+    help: 'The HTTP API once more, for the command line; -1 is off. Default: 8400 as registry, off as consul.',
+  },
+  { key: 'ports.server', flag: 'server-port', kind: 'port', default: 8300, help: 'What agents ask of servers, TCP.' },
+  {
+    key: 'ports.serf_lan',
+    flag: 'serf-lan-port',
+    kind: 'port',
+    default: 8301,
+    help: 'Gossip in the datacenter, TCP and UDP.',
+  },
+  {
+    key: 'ports.serf_wan',
+    flag: 'serf-wan-port',
+    kind: 'port',
+    default: 8302,
+    help: 'Gossip between datacenters, TCP and UDP; servers only.',
+  },
+  { key: 'ports.https', flag: 'https-port', kind: 'port', default: -1, help: 'Not supported; only -1 is accepted.' },
+  { key: 'ports.grpc', flag: 'grpc-port', kind: 'port', default: -1, help: 'Not supported; only -1 is accepted.' },
+  {
+    key: 'ui',
+    flag: 'ui',
+    kind: 'boolean',
+    default: false,
+    help: "Accepted for Consul's users; there is no web page yet.",
+  },
+  { key: 'log_level', flag: 'log-level', kind: 'text', default: 'INFO', help: 'TRACE, DEBUG, INFO, WARN or ERR.' },
+  { key: 'log_json', flag: 'log-json', kind: 'boolean', default: false, help: 'Log lines as JSON.' },
+  { key: 'pid_file', flag: 'pid-file', kind: 'text', help: 'File that gets the process id while the agent runs.' },
+  {
+    key: 'leave_on_terminate',
+    kind: 'boolean',
+    help: 'Leave the cluster on SIGTERM. Default: true, but false for a server.',
+  },
+  {
+    key: 'skip_leave_on_interrupt',
+    kind: 'boolean',
+    help: 'Do not leave the cluster on SIGINT. Default: false, but true for a server.',
+  },
+  {
+    key: 'check_update_interval',
+    kind: 'duration',
+    default: '5m',
+    help: "How long a change of a check's output alone may wait.",
+  },
+  {
+    key: 'performance.raft_multiplier',
+    kind: 'number',
+    default: 1,
+    help: 'Stretches the election time-outs, 1 to 10.',
+  },
+  {
+    key: 'performance.rpc_hold_timeout',
+    kind: 'duration',
+    default: '7s',
+    help: 'How long a request waits for a leader.',
+  },
+  { key: 'dns_config.only_passing', kind: 'boolean', default: false, help: 'Leave out instances with a warning, too.' },
+  { key: 'dns_config.node_ttl', kind: 'duration', default: '0s', help: 'TTL of node answers.' },
+  { key: 'dns_config.service_ttl', kind: 'map', help: 'TTL of service answers by name; * is any.' },
+  { key: 'dns_config.udp_answer_limit', kind: 'number', default: 3, help: 'Most A records in a UDP answer.' },
+  {
+    key: 'dns_config.a_record_limit',
+    kind: 'number',
+    default: 0,
+    help: 'Most A records in any answer; 0 is no limit.',
+  },
+  { key: 'dns_config.enable_truncate', kind: 'boolean', default: false, help: 'Set TC when records were left out.' },
+  { key: 'dns_config.recursor_timeout', kind: 'duration', default: '2s', help: 'How long a recursor may take.' },
+] as const satisfies readonly Option[]
+
+export type Key = (typeof options)[number]['key']
+
+/** Read before any option: where the files are, and flags that only choose among options. */
+export const specialFlags: readonly Flag[] = [
+  { name: 'config-file', takes: 'value', value: 'path', help: 'JSON file with options. May be repeated; later wins.' },
+  {
+    name: 'config-dir',
+    takes: 'value',
+    value: 'path',
+    help: 'Folder whose *.json files are read in name order. May be repeated.',
+  },
+  {
+    name: 'dev',
+    takes: 'nothing',
+    help: 'A server of its own for trying things: on loopback, nothing kept, log level DEBUG.',
+  },
+]
+
+/** Words of older Consuls that wrappers still pass; accepted, with a warning. */
+export const retiredFlags: readonly Flag[] = [
+  { name: 'dc', takes: 'value', help: 'Former name of -datacenter.' },
+  { name: 'ui-dir', takes: 'value', help: 'Ignored.' },
+  { name: 'atlas', takes: 'value', help: 'Ignored.' },
+  { name: 'atlas-token', takes: 'value', help: 'Ignored.' },
+  { name: 'atlas-endpoint', takes: 'value', help: 'Ignored.' },
+  { name: 'atlas-join', takes: 'nothing', help: 'Ignored.' },
+  { name: 'protocol', takes: 'value', help: 'Ignored: there is one protocol.' },
+  { name: 'raft-protocol', takes: 'value', help: 'Ignored: there is one protocol.' },
+  { name: 'rejoin', takes: 'nothing', help: 'Ignored: an agent that did not leave always rejoins.' },
+  { name: 'disable-host-node-id', takes: 'nothing', help: 'Ignored: ids are never taken from the host.' },
+]
