@@ -1,0 +1,467 @@
+/**
+ * The sockets of DNS: UDP and TCP on each address, and fresh ones towards recursors. What a packet means is decided
+ * in `respond.ts`. This file is a door.
+ *
+ * One socket per address, never one for all: Node cannot say from which address a datagram leaves, so a wildcard
+ * socket answers containers on Docker's own networks from an address they did not ask, and they drop the answer. For
+ * `0.0.0.0` and `::` the interfaces are looked at again every few seconds, as networks come and go under Docker. It
+ * also lets us live beside a stub resolver that has the port on an address of its own (127.0.0.53).
+ */
+import { randomInt } from 'node:crypto'
+import { createSocket, type Socket as UdpSocket } from 'node:dgram'
+import { connect, createServer, isIPv6, type Server, type Socket } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import type { AgentSurface } from '../agent/surface.ts'
+import type { Io } from '../io/io.ts'
+import type { Address, Millis } from '../model.ts'
+import type { Transport } from './message.ts'
+import { type DnsOptions, dnsSettings } from './options.ts'
+import { type Exchange, Recursors } from './recursors.ts'
+import { Responder } from './respond.ts'
+
+const rescanEvery: Millis = 3000
+/** A TCP connection that asks nothing for this long is closed (RFC 7766 §6.2.3 asks for seconds). */
+const tcpIdle: Millis = 10_000
+const tcpConnectionsMax = 1000
+/** Questions of one connection under way; further ones wait in its socket. */
+const tcpPendingMax = 100
+/** The kernel gives less if it likes; enough for a burst while another part of the program holds the loop. */
+const receiveBuffer = 4 * 1024 * 1024
+
+export interface DnsServer {
+  /** Where it listens now, UDP and TCP alike; of a wildcard, each interface's address. */
+  addresses(): Address[]
+  /** Ends listening, open connections and waiting questions. */
+  close(): Promise<void>
+}
+
+/**
+ * Answers DNS from the agent's store. Port 0 takes a free one, the same for all addresses and both transports.
+ * @throws BadRequest for a bad domain or recursor; Error when an address cannot be listened on: the message names
+ * address, port and what to do. Of a wildcard, single addresses that are taken are only warned about.
+ */
+export async function dnsServer(
+  surface: Pick<AgentSurface, 'view'>,
+  listen: { hosts: readonly string[]; port: number },
+  options: DnsOptions,
+  io: Pick<Io, 'random' | 'log' | 'clock'>,
+): Promise<DnsServer> {
+  const settings = dnsSettings(options)
+  const client = new Client()
+  const recursors =
+    settings.recursorAddresses.length === 0
+      ? undefined
+      : new Recursors({
+          servers: settings.recursorAddresses,
+          timeout: settings.recursorTimeout,
+          exchange: (request) => client.exchange(request),
+          // Not `io.random`: who sees the order of our answers could work out its state, and with it the next id.
+          nextId: () => randomInt(65536),
+          clock: io.clock,
+          log: io.log,
+        })
+  const responder = new Responder(() => surface.view, io.random, settings, recursors)
+  const listeners = new Listeners(listen.hosts, responder, io.log)
+  await listeners.open(listen.port)
+  return {
+    addresses: () => listeners.addresses(),
+    close: async () => {
+      client.close()
+      await listeners.close()
+    },
+  }
+}
+
+/** Addresses we listen on. */
+class Listeners {
+  readonly #hosts: readonly string[]
+  readonly #responder: Responder
+  readonly #log: Io['log']
+  readonly #open = new Map<string, Listener>()
+  /** Of a wildcard: why an address could not be had, so that it is said once. */
+  readonly #refused = new Map<string, string>()
+  #port = 0
+  #timer: NodeJS.Timeout | undefined
+  #rescan: Promise<void> = Promise.resolve()
+  #closed = false
+
+  constructor(hosts: readonly string[], responder: Responder, log: Io['log']) {
+    this.#hosts = [...new Set(hosts)]
+    this.#responder = responder
+    this.#log = log
+  }
+
+  addresses(): Address[] {
+    return [...this.#open.keys()].map((host) => ({ host, port: this.#port }))
+  }
+
+  async open(port: number): Promise<void> {
+    // A free port on one address may be taken on the next: try others, when any will do.
+    for (let attempt = 1; ; attempt++) {
+      try {
+        this.#port = port
+        await this.#openAll()
+        break
+      } catch (error) {
+        await this.#closeAll()
+        if (port !== 0 || attempt === 10) throw error
+      }
+    }
+    if (this.#hosts.some(isWildcard)) {
+      this.#timer = setInterval(() => {
+        this.#rescan = this.#rescan.then(() => this.#follow())
+      }, rescanEvery)
+      this.#timer.unref()
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    clearInterval(this.#timer)
+    await this.#rescan
+    await this.#closeAll()
+  }
+
+  async #openAll(): Promise<void> {
+    for (const host of this.#hosts.filter((host) => !isWildcard(host))) await this.#add(host)
+    let failure: unknown
+    for (const host of this.#interfaceAddresses()) {
+      try {
+        await this.#add(host)
+      } catch (error) {
+        failure ??= error
+        this.#refuse(host, error)
+      }
+    }
+    if (this.#open.size === 0) throw failure ?? new Error('no address to listen on for DNS')
+  }
+
+  async #add(host: string): Promise<void> {
+    if (this.#open.has(host)) return
+    const listener = await Listener.open(host, this.#port, this.#responder, this.#log)
+    this.#port = listener.port
+    this.#open.set(host, listener)
+    this.#refused.delete(host)
+    for (const network of ['udp', 'tcp']) {
+      this.#log('info', 'agent', 'Started DNS server', { address: hostAndPort(host, this.#port), network })
+    }
+  }
+
+  /** Once around what a wildcard stands for: new addresses get sockets, those of addresses gone are closed. */
+  async #follow(): Promise<void> {
+    if (this.#closed) return
+    const present = this.#interfaceAddresses()
+    for (const [host, listener] of this.#open) {
+      if (present.includes(host) || this.#hosts.includes(host)) continue
+      this.#open.delete(host)
+      this.#log('info', 'dns', 'address is gone', { address: host })
+      await listener.close()
+    }
+    for (const host of present) {
+      try {
+        await this.#add(host)
+      } catch (error) {
+        this.#refuse(host, error)
+      }
+    }
+  }
+
+  #refuse(host: string, error: unknown): void {
+    const reason = error instanceof Error ? error.message : String(error)
+    if (this.#refused.get(host) === reason) return
+    this.#refused.set(host, reason)
+    this.#log('warn', 'dns', reason)
+  }
+
+  #interfaceAddresses(): string[] {
+    if (!this.#hosts.some(isWildcard)) return []
+    const both = this.#hosts.some((host) => isWildcard(host) && isIPv6(host))
+    return (
+      Object.values(networkInterfaces())
+        .flatMap((addresses) => addresses ?? [])
+        // Link-local addresses mean something on one link only, and every container brings one.
+        .filter(({ family, address }) => family === 'IPv4' || (both && !address.startsWith('fe80')))
+        .map(({ address }) => address)
+    )
+  }
+
+  async #closeAll(): Promise<void> {
+    const listeners = [...this.#open.values()]
+    this.#open.clear()
+    await Promise.all(listeners.map((listener) => listener.close()))
+  }
+}
+
+function isWildcard(host: string): boolean {
+  return host === '0.0.0.0' || host === '::'
+}
+
+function hostAndPort(host: string, port: number): string {
+  return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+/** UDP and TCP on one address. */
+class Listener {
+  readonly port: number
+  readonly #udp: UdpSocket
+  readonly #tcp: Server
+  readonly #connections = new Set<Socket>()
+  readonly #responder: Responder
+  readonly #log: Io['log']
+
+  static async open(host: string, port: number, responder: Responder, log: Io['log']): Promise<Listener> {
+    const tcp = createServer({ allowHalfOpen: true })
+    tcp.maxConnections = tcpConnectionsMax
+    await listening('tcp', host, port, tcp, () => tcp.listen({ host, port, ipv6Only: true }))
+    const bound = tcp.address()
+    const actual = bound !== null && typeof bound === 'object' ? bound.port : port
+    const udp = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4', ipv6Only: isIPv6(host) })
+    try {
+      await listening('udp', host, actual, udp, () => udp.bind({ address: host, port: actual, exclusive: true }))
+    } catch (error) {
+      tcp.close()
+      throw error
+    }
+    return new Listener(actual, udp, tcp, responder, log)
+  }
+
+  constructor(port: number, udp: UdpSocket, tcp: Server, responder: Responder, log: Io['log']) {
+    this.port = port
+    this.#udp = udp
+    this.#tcp = tcp
+    this.#responder = responder
+    this.#log = log
+    udp.setRecvBufferSize(receiveBuffer)
+    udp.on('message', (packet, from) => this.#datagram(packet, from))
+    udp.on('error', (error) => log('warn', 'dns', 'udp socket failed', { error: error.message }))
+    tcp.on('connection', (socket) => this.#connection(socket))
+    tcp.on('error', (error) => log('warn', 'dns', 'tcp socket failed', { error: error.message }))
+  }
+
+  #datagram(packet: Uint8Array, from: { address: string; port: number }): void {
+    // Nobody has port 0; the packet was made to be answered elsewhere, or not at all.
+    if (from.port === 0) return
+    this.#respond(packet, 'udp', (reply) => {
+      if (reply === undefined) return
+      this.#udp.send(reply, from.port, from.address, (error) => {
+        if (error) this.#log('debug', 'dns', 'answer could not be sent', { to: from.address, error: error.message })
+      })
+    })
+  }
+
+  #connection(socket: Socket): void {
+    this.#connections.add(socket)
+    socket.on('close', () => this.#connections.delete(socket))
+    new Connection(socket, (packet, done) => this.#respond(packet, 'tcp', done))
+  }
+
+  /** Calls back exactly once, at once unless a recursor is asked. A packet that we fail on is logged and not answered. */
+  #respond(packet: Uint8Array, transport: Transport, done: (reply: Uint8Array | undefined) => void): void {
+    const failed = (error: unknown) => {
+      const bytes = Buffer.from(packet).toString('hex', 0, 512)
+      this.#log('error', 'dns', 'question could not be answered', { error: String(error), packet: bytes })
+      done(undefined)
+    }
+    try {
+      const reply = this.#responder.respond(packet, transport)
+      if (reply instanceof Promise) reply.then(done).catch(failed)
+      else done(reply)
+    } catch (error) {
+      failed(error)
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#connections) socket.destroy()
+    await Promise.all([
+      new Promise<void>((closed) => this.#udp.close(closed)),
+      new Promise<void>((closed) => this.#tcp.close(() => closed())),
+    ])
+  }
+}
+
+/** Resolves when the server or socket listens; rejects with what to do about it. */
+async function listening(
+  network: Transport,
+  host: string,
+  port: number,
+  socket: Server | UdpSocket,
+  start: () => void,
+): Promise<void> {
+  try {
+    await new Promise<void>((listening, failed) => {
+      socket.once('error', failed)
+      socket.once('listening', () => {
+        socket.removeListener('error', failed)
+        listening()
+      })
+      start()
+    })
+  } catch (cause) {
+    if (network === 'udp') (socket as UdpSocket).close()
+    throw new Error(`cannot listen for DNS on ${hostAndPort(host, port)} (${network}): ${advice(cause, port)}`, {
+      cause,
+    })
+  }
+}
+
+function advice(cause: unknown, port: number): string {
+  switch ((cause as NodeJS.ErrnoException).code) {
+    case 'EADDRINUSE':
+      return 'something else listens there; stop it, or choose another port with -dns-port or another address with -client'
+    case 'EACCES':
+      return (
+        `ports below 1024 are for root; run as root, allow it to this user (sysctl net.ipv4.ip_unprivileged_port_start=${port}, ` +
+        'or setcap cap_net_bind_service=+ep on the node program), or choose a port above with -dns-port, such as 8600'
+      )
+    case 'EADDRNOTAVAIL':
+      return 'no interface of this machine has that address; choose one of its own with -client'
+    default:
+      return cause instanceof Error ? cause.message : String(cause)
+  }
+}
+
+/**
+ * One client's TCP connection (RFC 7766): messages behind two octets of length, answered as they are ready, so a
+ * question to a recursor holds up none of our own. Ends when the client does, or asks nothing whole for `tcpIdle`.
+ */
+class Connection {
+  readonly #socket: Socket
+  readonly #respond: (packet: Uint8Array, done: (reply: Uint8Array | undefined) => void) => void
+  readonly #idle: NodeJS.Timeout
+  #received: Buffer = Buffer.alloc(0)
+  #pending = 0
+  #ended = false
+
+  constructor(socket: Socket, respond: (packet: Uint8Array, done: (reply: Uint8Array | undefined) => void) => void) {
+    this.#socket = socket
+    this.#respond = respond
+    this.#idle = setTimeout(() => socket.destroy(), tcpIdle)
+    this.#idle.unref()
+    socket.setNoDelay(true)
+    socket.on('data', (bytes) => this.#data(bytes))
+    socket.on('drain', () => this.#continue())
+    socket.on('end', () => {
+      this.#ended = true
+      this.#continue()
+    })
+    socket.on('error', () => socket.destroy())
+    socket.on('close', () => clearTimeout(this.#idle))
+  }
+
+  #data(bytes: Buffer): void {
+    this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes])
+    this.#continue()
+  }
+
+  #continue(): void {
+    while (this.#isReady()) {
+      const packet = takeMessage(this.#received)
+      if (packet === undefined) break
+      this.#received = this.#received.subarray(2 + packet.length)
+      this.#idle.refresh()
+      this.#pending++
+      this.#respond(packet, (reply) => this.#done(reply))
+    }
+    if (this.#socket.destroyed) return
+    if (this.#isReady()) this.#socket.resume()
+    else this.#socket.pause()
+    if (this.#ended && this.#pending === 0 && takeMessage(this.#received) === undefined) this.#socket.end()
+  }
+
+  /** A client that does not read its answers, or asks more than we can send on, is read no further for now. */
+  #isReady(): boolean {
+    return this.#pending < tcpPendingMax && !this.#socket.writableNeedDrain && !this.#socket.destroyed
+  }
+
+  #done(reply: Uint8Array | undefined): void {
+    this.#pending--
+    // What cannot be answered over UDP is dropped; here it means that we no longer understand each other.
+    if (reply === undefined) this.#socket.destroy()
+    if (this.#socket.destroyed) return
+    this.#socket.write(framed(reply as Uint8Array))
+    this.#idle.refresh()
+    // Not from within #continue's own loop: it goes on by itself.
+    queueMicrotask(() => this.#continue())
+  }
+}
+
+/** The first message of a stream, or undefined while it is not all there. */
+function takeMessage(received: Buffer): Buffer | undefined {
+  if (received.length < 2) return undefined
+  const length = received.readUInt16BE(0)
+  return received.length < 2 + length ? undefined : received.subarray(2, 2 + length)
+}
+
+function framed(packet: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(2 + packet.length)
+  bytes.writeUInt16BE(packet.length, 0)
+  bytes.set(packet, 2)
+  return bytes
+}
+
+/** Our side of the questions to recursors: a fresh socket, and with it a fresh port, for each (RFC 5452 §9.2). */
+class Client {
+  readonly #abandon = new Set<(reason: Error) => void>()
+
+  exchange({ transport, server, packet, timeout, isReply }: Parameters<Exchange>[0]): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      let end: (() => void) | undefined
+      const finish = (settle: () => void) => {
+        if (!this.#abandon.delete(abandon)) return
+        clearTimeout(timer)
+        end?.()
+        settle()
+      }
+      const abandon = (reason: Error) => finish(() => reject(reason))
+      const take = (reply: Uint8Array) => finish(() => resolve(reply))
+      const timer = setTimeout(() => abandon(new Error(`no reply in ${timeout} ms`)), timeout)
+      this.#abandon.add(abandon)
+      const start = transport === 'udp' ? askOverUdp : askOverTcp
+      try {
+        end = start(server, packet, (reply) => isReply(reply) && take(reply), abandon)
+      } catch (error) {
+        abandon(error as Error)
+      }
+      // It may have failed before it returned.
+      if (!this.#abandon.has(abandon)) end?.()
+    })
+  }
+
+  close(): void {
+    for (const abandon of this.#abandon) abandon(new Error('stopped'))
+  }
+}
+
+type Ask = (
+  server: Address,
+  packet: Uint8Array,
+  onPacket: (packet: Uint8Array) => void,
+  onError: (error: Error) => void,
+) => () => void
+
+const askOverUdp: Ask = (server, packet, onPacket, onError) => {
+  const socket = createSocket(isIPv6(server.host) ? 'udp6' : 'udp4')
+  socket.on('message', onPacket)
+  socket.on('error', onError)
+  // Connected: the kernel drops what comes from anyone else, and a refusal comes back as an error at once.
+  socket.connect(server.port, server.host, () => socket.send(packet))
+  return () => socket.close()
+}
+
+const askOverTcp: Ask = (server, packet, onPacket, onError) => {
+  const socket = connect(server.port, server.host)
+  let received: Buffer = Buffer.alloc(0)
+  socket.on('connect', () => socket.write(framed(packet)))
+  socket.on('data', (bytes) => {
+    received = Buffer.concat([received, bytes])
+    const reply = takeMessage(received)
+    if (reply === undefined) return
+    onPacket(reply)
+    // Still here: it was no reply to us.
+    onError(new Error('the reply is not to our question'))
+  })
+  socket.on('error', onError)
+  socket.on('end', () => onError(new Error('connection ended before the reply')))
+  return () => socket.destroy()
+}
