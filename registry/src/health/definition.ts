@@ -10,7 +10,7 @@ export interface CheckDefinition {
   /** Before the first result: Consul's default is critical. */
   initialStatus: CheckStatus
   initialOutput: string
-  /** Consecutive results needed before the status changes; 0 and 1 both mean at once. */
+  /** Consecutive results of a probe needed before the status changes; 0 and 1 both mean at once. */
   successesBeforePassing: number
   failuresBeforeCritical: number
   /** Critical for this long: the service goes. 0: never. Consul looks every 30 s and takes no less than a minute. */
@@ -19,7 +19,8 @@ export interface CheckDefinition {
 }
 
 export type CheckKind =
-  | { type: 'ttl'; ttl: Millis }
+  /** `outputMax`: bytes kept of what the owner says; 4096 when absent. */
+  | { type: 'ttl'; ttl: Millis; outputMax?: number }
   | {
       type: 'http'
       url: string
