@@ -1,0 +1,143 @@
+/**
+ * Reading and writing fixed-width fields. A `Reader` never reads past its end and never believes a length before it has
+ * seen that so many bytes are there: what it cannot read it reports as `Malformed`, with the place and the expectation.
+ */
+
+/** These bytes are not what they claim to be. Whoever sent or stored them is wrong; nothing was taken from them. */
+export class Malformed extends Error {
+  override name = 'Malformed'
+}
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const encoder = new TextEncoder()
+
+/** How many bytes `text` takes with its length in front. */
+export function textLength(text: string): number {
+  return 2 + Buffer.byteLength(text)
+}
+
+export class Writer {
+  readonly bytes: Uint8Array
+  readonly #view: DataView
+  #at = 0
+
+  /** @param length all that will be written; known in advance so that nothing is copied twice. */
+  constructor(length: number) {
+    this.bytes = new Uint8Array(length)
+    this.#view = new DataView(this.bytes.buffer)
+  }
+
+  byte(value: number): void {
+    this.#view.setUint8(this.#at, value)
+    this.#at += 1
+  }
+
+  flag(value: boolean): void {
+    this.byte(value ? 1 : 0)
+  }
+
+  word(value: number): void {
+    this.#view.setUint32(this.#at, value)
+    this.#at += 4
+  }
+
+  /** A whole number below 2^53 in eight bytes, big end first. */
+  number(value: number): void {
+    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`expected a whole number, received ${value}`)
+    this.#view.setUint32(this.#at, Math.floor(value / 0x1_0000_0000))
+    this.#view.setUint32(this.#at + 4, value % 0x1_0000_0000)
+    this.#at += 8
+  }
+
+  text(value: string): void {
+    const { written } = encoder.encodeInto(value, this.bytes.subarray(this.#at + 2))
+    if (written > 0xffff) throw new RangeError(`expected a text of at most 65535 bytes, received ${written}`)
+    this.#view.setUint16(this.#at, written)
+    this.#at += 2 + written
+  }
+
+  raw(value: Uint8Array): void {
+    this.bytes.set(value, this.#at)
+    this.#at += value.length
+  }
+
+  /** The bytes, all of them written. */
+  done(): Uint8Array {
+    if (this.#at !== this.bytes.length)
+      throw new RangeError(`expected to write ${this.bytes.length} bytes, wrote ${this.#at}`)
+    return this.bytes
+  }
+}
+
+export class Reader {
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
+  #at = 0
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  get left(): number {
+    return this.#bytes.length - this.#at
+  }
+
+  byte(what: string): number {
+    return this.#view.getUint8(this.#take(1, what))
+  }
+
+  flag(what: string): boolean {
+    const value = this.byte(what)
+    if (value > 1) throw new Malformed(`${what}: expected 0 or 1, received ${value}`)
+    return value === 1
+  }
+
+  word(what: string): number {
+    return this.#view.getUint32(this.#take(4, what))
+  }
+
+  number(what: string): number {
+    const at = this.#take(8, what)
+    const value = this.#view.getUint32(at) * 0x1_0000_0000 + this.#view.getUint32(at + 4)
+    if (!Number.isSafeInteger(value)) throw new Malformed(`${what}: expected a number below 2^53, received ${value}`)
+    return value
+  }
+
+  text(what: string): string {
+    const length = this.#view.getUint16(this.#take(2, what))
+    const at = this.#take(length, what)
+    try {
+      return decoder.decode(this.#bytes.subarray(at, at + length))
+    } catch (cause) {
+      throw new Malformed(`${what}: expected UTF-8`, { cause })
+    }
+  }
+
+  /** A view, not a copy: these bytes must not change afterwards. */
+  raw(length: number, what: string): Uint8Array {
+    const at = this.#take(length, what)
+    return this.#bytes.subarray(at, at + length)
+  }
+
+  /** How many items follow, each at least `sizeMin` bytes; a count that cannot be true is refused before anything is made. */
+  count(sizeMin: number, what: string): number {
+    const count = this.word(what)
+    if (count * sizeMin > this.left) {
+      throw new Malformed(`${what}: ${count} of them need at least ${count * sizeMin} bytes, ${this.left} are left`)
+    }
+    return count
+  }
+
+  /** Nothing may follow. */
+  end(what: string): void {
+    if (this.left > 0) throw new Malformed(`${what}: ${this.left} bytes too many`)
+  }
+
+  #take(length: number, what: string): number {
+    if (length > this.left) throw new Malformed(`${what}: expected ${length} bytes, ${this.left} are left`)
+    const at = this.#at
+    this.#at += length
+    return at
+  }
+}
