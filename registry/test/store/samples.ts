@@ -1,0 +1,241 @@
+/** What store tests are made of: commands with sensible fields, arbitrary commands that collide often, and questions. */
+import fc from 'fast-check'
+import type { CheckResult, NodeDefinition, ServiceDefinition } from '../../src/model.ts'
+import type { Command, Result } from '../../src/store/command.ts'
+import { encodeCommand, Store } from '../../src/store/store.ts'
+import type { Indexed, Topic, View } from '../../src/store/view.ts'
+
+export function node(name: string, changes: Partial<NodeDefinition> = {}): NodeDefinition {
+  return { id: '', name, address: '10.0.0.1', datacenter: 'dc1', taggedAddresses: null, meta: null, ...changes }
+}
+
+export function service(name: string, changes: Partial<ServiceDefinition> = {}): ServiceDefinition {
+  return {
+    id: name,
+    name,
+    tags: [],
+    address: '',
+    port: 80,
+    taggedAddresses: null,
+    meta: null,
+    weights: { passing: 1, warning: 1 },
+    enableTagOverride: false,
+    ...changes,
+  }
+}
+
+export function check(id: string, changes: Partial<CheckResult> = {}): CheckResult {
+  return { id, name: id, status: 'passing', notes: '', output: '', serviceId: '', type: '', definition: {}, ...changes }
+}
+
+/** A store and the next index of its log. Begins at 2: the first entry of a log is no command. */
+export class Log {
+  readonly store = new Store()
+  next = 2
+
+  /** @returns the result; the command's index was `last`. */
+  apply(command: Command): Result {
+    return this.store.apply(this.next++, encodeCommand(command))
+  }
+
+  get last(): number {
+    return this.next - 1
+  }
+
+  set(key: string, value: string, options: { flags?: string; cas?: number } = {}): Result {
+    return this.apply({ type: 'kv.set', key, value, flags: '0', ...options })
+  }
+
+  delete(key: string, options: { cas?: number; recurse?: boolean } = {}): Result {
+    return this.apply({ type: 'kv.delete', key, ...options })
+  }
+
+  register(on: NodeDefinition, what?: ServiceDefinition, ...checks: CheckResult[]): Result {
+    return this.apply({
+      type: 'catalog.register',
+      node: on,
+      checks,
+      ...(what === undefined ? {} : { service: what }),
+    })
+  }
+
+  deregister(from: string, what: { serviceId?: string; checkId?: string } = {}): Result {
+    return this.apply({ type: 'catalog.deregister', node: from, ...what })
+  }
+}
+
+/** All the bytes of a snapshot. */
+export function bytesOf(chunks: Iterable<Uint8Array>): Buffer {
+  return Buffer.concat([...chunks])
+}
+
+const segment = fc.constantFrom('a', 'b', 'a/', 'b/', 'é', '\u{10000}', '\uffee')
+const key = fc.array(segment, { minLength: 1, maxLength: 3 }).map((parts) => parts.join(''))
+const value = fc.constantFrom('', 'YQ==', 'Yg==')
+
+export const kvCommand: fc.Arbitrary<Command> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({ type: fc.constant('kv.set' as const), key, value, flags: fc.constantFrom('0', '7') }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant('kv.set' as const),
+      key,
+      value,
+      flags: fc.constant('0'),
+      cas: fc.integer({ min: 0, max: 30 }),
+    }),
+  },
+  { weight: 4, arbitrary: fc.record({ type: fc.constant('kv.delete' as const), key }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ type: fc.constant('kv.delete' as const), key, cas: fc.integer({ min: 0, max: 30 }) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant('kv.delete' as const),
+      key: fc.oneof(fc.constant(''), key),
+      recurse: fc.constant(true),
+    }),
+  },
+)
+
+export const reapCommand: fc.Arbitrary<Command> = fc.record({
+  type: fc.constant('tombstones.reap' as const),
+  upTo: fc.integer({ min: 0, max: 60 }),
+})
+
+const nodeName = fc.constantFrom('n1', 'n2', 'N1')
+const nodeDefinition = fc
+  .record({
+    name: nodeName,
+    id: fc.constantFrom('', '', 'id-1', 'id-2'),
+    address: fc.constantFrom('10.0.0.1', '10.0.0.2'),
+    meta: fc.constantFrom(null, {}, { a: 'b' }),
+  })
+  .map(({ name, ...rest }) => node(name, rest))
+const serviceId = fc.constantFrom('web', 'Web', 'db')
+const serviceDefinition = fc
+  .record({
+    id: serviceId,
+    name: fc.constantFrom('web', 'WEB', 'db'),
+    tags: fc.constantFrom<string[][]>([], ['a'], ['b', 'A']),
+    port: fc.constantFrom(1, 2),
+  })
+  .map(({ name, ...rest }) => service(name, rest))
+const checkResult = fc
+  .record({
+    id: fc.constantFrom('serfHealth', 'c1', 'c2'),
+    status: fc.constantFrom('passing', 'warning', 'critical', ''),
+    output: fc.constantFrom('', 'x'),
+    serviceId: fc.constantFrom('', 'web', 'db'),
+  })
+  .map(({ id, ...rest }) => check(id, rest))
+
+export const catalogCommand: fc.Arbitrary<Command> = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc
+      .record(
+        {
+          node: nodeDefinition,
+          service: serviceDefinition,
+          checks: fc.array(checkResult, { maxLength: 2 }),
+          skipNodeUpdate: fc.boolean(),
+        },
+        { requiredKeys: ['node', 'checks'] },
+      )
+      .map((fields) => ({ type: 'catalog.register' as const, ...fields })),
+  },
+  {
+    weight: 2,
+    arbitrary: fc
+      .record(
+        { node: nodeName, serviceId, checkId: fc.constantFrom('serfHealth', 'c1', 'c2') },
+        { requiredKeys: ['node'] },
+      )
+      .map((fields) => ({ type: 'catalog.deregister' as const, ...fields })),
+  },
+)
+
+export const anyCommand: fc.Arbitrary<Command> = fc.oneof(kvCommand, reapCommand, catalogCommand, catalogCommand)
+
+export interface Question {
+  topic: Topic
+  ask: (view: View) => Indexed<unknown>
+  /** Its index may move without a change of the answer, and then wakes nobody. */
+  quietIndex?: (value: unknown) => boolean
+  /** One of several questions with this topic, so its watcher may be woken on account of another. */
+  shares?: boolean
+}
+
+const absent = (value: unknown): boolean => value === undefined || (Array.isArray(value) && value.length === 0)
+
+/** Questions whose answers the arbitrary commands change. */
+export const questions: Question[] = [
+  ...['a', 'b', 'a/', 'a/b', 'a/é', '\u{10000}'].map((each) => ({
+    topic: { kind: 'key' as const, key: each },
+    ask: (view: View) => view.kv(each),
+    quietIndex: absent,
+  })),
+  ...['', 'a', 'a/', 'b/', 'a/a', 'é', 'nothing'].flatMap((prefix) => [
+    { topic: { kind: 'prefix' as const, prefix }, ask: (view: View) => view.kvUnder(prefix), quietIndex: absent },
+    {
+      topic: { kind: 'prefix' as const, prefix },
+      ask: (view: View) => view.kvKeys(prefix, '/'),
+      quietIndex: absent,
+      shares: true,
+    },
+  ]),
+  { topic: { kind: 'nodes' }, ask: (view) => view.nodes() },
+  { topic: { kind: 'services' }, ask: (view) => view.services() },
+  ...['n1', 'n2', 'none'].flatMap((name) => [
+    { topic: { kind: 'node' as const, node: name }, ask: (view: View) => view.node(name), quietIndex: absent },
+    {
+      topic: { kind: 'node' as const, node: name },
+      ask: (view: View) => view.nodeChecks(name),
+      quietIndex: absent,
+      shares: true,
+    },
+  ]),
+  ...['web', 'DB', 'none'].flatMap((name) => [
+    {
+      topic: { kind: 'service' as const, service: name },
+      ask: (view: View) => view.instances(name),
+      quietIndex: absent,
+    },
+    {
+      topic: { kind: 'service' as const, service: name },
+      ask: (view: View) => view.instances(name, ['a']),
+      quietIndex: absent,
+      shares: true,
+    },
+    {
+      topic: { kind: 'locations' as const, service: name },
+      ask: (view: View) => ({
+        ...view.locations(name),
+        value: view.locations(name).value.map((each) => [each.node, each.service]),
+      }),
+      quietIndex: absent,
+    },
+    {
+      topic: { kind: 'service' as const, service: name },
+      ask: (view: View) => view.serviceChecks(name),
+      quietIndex: absent,
+      shares: true,
+    },
+  ]),
+  ...['any', 'passing', 'warning', 'critical', 'strange'].map((state) => ({
+    topic: { kind: 'checks' as const, state },
+    ask: (view: View) => view.checksInState(state),
+  })),
+  { topic: { kind: 'checks' }, ask: (view) => view.checksInState('any') },
+]
+
+/** An answer as text, so that two can be compared whatever happens to the store. */
+export function shown({ value }: Indexed<unknown>): string {
+  return JSON.stringify(value instanceof Map ? [...value] : value) ?? 'undefined'
+}
