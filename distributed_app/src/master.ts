@@ -40,7 +40,7 @@ export class Master {
     for (const timer of this.#waiting.values()) clearTimeout(timer)
     for (const child of this.#running.values()) child.kill('SIGTERM')
     setTimeout(() => {
-      // A process in the middle of a name look-up ends only after it; the look-up may take longer than we may.
+      // Their registrations end with their TTL.
       for (const child of this.#running.values()) child.kill('SIGKILL')
     }, stopWithin).unref()
     if (this.#running.size === 0) this.#options.onStopped()
