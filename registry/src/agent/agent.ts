@@ -434,10 +434,17 @@ export class Agent implements AgentSurface {
   }
 
   #onOther(event: GossipEvent): void {
-    if (event.type === 'conflict') {
-      this.#io.log('warn', 'serf', `another agent uses the name of a living member; give it a name of its own`, {
-        ...event,
-      })
+    const { log } = this.#io
+    if (event.type === 'warning') log('warn', 'serf', event.reason)
+    else if (event.type === 'suspect') log('info', 'serf', `Suspect ${event.name} has failed, no acks received`)
+    else if (event.type === 'refuted') log('info', 'serf', `${event.name} refutes the suspicion`)
+    else if (event.type === 'conflict') {
+      const { name, ours, other } = event
+      log(
+        'warn',
+        'serf',
+        `Conflicting address for ${name}: ${addressText(ours.address)} and ${addressText(other.address)}`,
+      )
     }
   }
 

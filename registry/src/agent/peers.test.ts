@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict'
+import { BadRequest, NotLeader, Refused, Stopped, Unanswered, Unreachable } from '../errors.ts'
+import type { Io, Reply } from '../io/io.ts'
+import { Random } from '../io/random.ts'
+import type { Address } from '../model.ts'
+import { Deadlines } from './deadlines.ts'
+import { Peers } from './peers.ts'
+
+interface Sent {
+  bytes: Uint8Array
+  onFailed: (reason: Error) => void
+}
+
+function agent(seed: number) {
+  const sent: Sent[] = []
+  const deadlines = new Deadlines()
+  const clock = { now: () => 0, wall: () => 0 }
+  const network = {
+    frame: (_channel: string, _to: Address, bytes: Uint8Array, onFailed: (reason: Error) => void) =>
+      sent.push({ bytes, onFailed }),
+  }
+  const io = { clock, network, random: new Random(seed), log: () => {} } as unknown as Io
+  return { peers: new Peers(io, deadlines), sent, deadlines }
+}
+const there: Address = { host: '10.0.0.2', port: 8300 }
+
+/** Carries the first request of `asking` to `answering` and the reply back. */
+async function deliver(asking: ReturnType<typeof agent>, answering: ReturnType<typeof agent>): Promise<void> {
+  const { bytes } = asking.sent.shift() as Sent
+  await new Promise<void>((resolve) => {
+    const reply: Reply = (answer) => {
+      asking.peers.receive(answer, () => {})
+      resolve()
+    }
+    answering.peers.receive(bytes, reply)
+  })
+}
+
+describe('peers', () => {
+  it('a request is answered on the connection it came on', async () => {
+    const [a, b] = [agent(1), agent(2)]
+    b.peers.answer('double', (body) => (body as number) * 2)
+    const answer = a.peers.ask(there, 'double', 21, 1000)
+    await deliver(a, b)
+    assert.equal(await answer, 42)
+  })
+
+  it('what the other throws arrives as the same class', async () => {
+    const [a, b] = [agent(1), agent(2)]
+    b.peers.answer('refuse', () => {
+      throw new Refused('the state said no')
+    })
+    b.peers.answer('lead', () => {
+      throw new NotLeader('10.0.0.3')
+    })
+    const refused = a.peers.ask(there, 'refuse', null, 1000)
+    await Promise.all([deliver(a, b), assert.rejects(refused, (error) => error instanceof Refused)])
+    const elsewhere = a.peers.ask(there, 'lead', null, 1000)
+    await Promise.all([deliver(a, b), assert.rejects(elsewhere, (error) => error instanceof NotLeader)])
+    const unknown = a.peers.ask(there, 'what', null, 1000)
+    await Promise.all([deliver(a, b), assert.rejects(unknown, (error) => error instanceof BadRequest)])
+  })
+
+  it('silence is unanswered: the other may have acted', async () => {
+    const a = agent(1)
+    const answer = a.peers.ask(there, 'x', null, 1000)
+    a.deadlines.tick(1000)
+    await assert.rejects(answer, (error) => error instanceof Unanswered && /1000 ms/.test(error.message))
+  })
+
+  it('a connection that was refused is unreachable: the other certainly did not act', async () => {
+    const a = agent(1)
+    const refused = a.peers.ask(there, 'x', null, 1000)
+    a.sent[0]?.onFailed(Object.assign(new Error('connect refused'), { code: 'ECONNREFUSED' }))
+    await assert.rejects(refused, (error) => error instanceof Unreachable)
+    const broken = a.peers.ask(there, 'x', null, 1000)
+    a.sent[1]?.onFailed(Object.assign(new Error('reset'), { code: 'ECONNRESET' }))
+    await assert.rejects(broken, (error) => error instanceof Unanswered)
+  })
+
+  it('a reply meant for a former life settles nothing', async () => {
+    const [former, b] = [agent(1), agent(3)]
+    b.peers.answer('name', (body) => body)
+    void former.peers.ask(there, 'name', 'former', 1000).catch(() => {})
+    const replies: Uint8Array[] = []
+    await new Promise<void>((resolve) => {
+      b.peers.receive((former.sent[0] as Sent).bytes, (bytes) => {
+        replies.push(bytes)
+        resolve()
+      })
+    })
+    const now = agent(2)
+    const answer = now.peers.ask(there, 'name', 'now', 1000)
+    now.peers.receive(replies[0] as Uint8Array, () => {})
+    await deliver(now, b)
+    assert.equal(await answer, 'now')
+  })
+
+  it('malformed frames are dropped', () => {
+    const a = agent(1)
+    for (const bytes of [[], [2], [2, 0, 0, 0, 1], [2, 0, 0, 0, 1, 0xc1], [3, 0, 0, 0, 1, 0x05]]) {
+      a.peers.receive(new Uint8Array(bytes), () => assert.fail('answered nonsense'))
+    }
+  })
+
+  it('what waits when the agent stops is told so', async () => {
+    const a = agent(1)
+    const answer = a.peers.ask(there, 'x', null, 1000)
+    a.peers.stop()
+    await assert.rejects(answer, (error) => error instanceof Stopped)
+    await assert.rejects(a.peers.ask(there, 'x', null, 1000), (error) => error instanceof Stopped)
+  })
+})
