@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict'
+import { type AgentConfig, configure, type Machine } from './config.ts'
+
+function machine(files: Record<string, string> = {}, addresses = ['10.0.77.22']): Machine {
+  return {
+    hostname: () => 'host1',
+    readFile: (path) => {
+      const text = files[path]
+      if (text === undefined) throw new Error(`ENOENT: no such file or directory, open '${path}'`)
+      return text
+    },
+    readFolder: (path) => {
+      const names = Object.keys(files).filter((name) => name.startsWith(`${path}/`))
+      if (names.length === 0) throw new Error(`ENOENT: no such file or directory, scandir '${path}'`)
+      return names.map((name) => name.slice(path.length + 1))
+    },
+    addresses: () => addresses.map((address, at) => ({ interface: `eth${at}`, address })),
+  }
+}
+function config(words: string, at = machine(), asConsul = false): AgentConfig {
+  const configured = configure(words.split(' '), at, asConsul)
+  if (!('config' in configured)) return assert.fail(JSON.stringify(configured))
+  return configured.config
+}
+function mistakes(words: string, at = machine()): string[] {
+  const configured = configure(words.split(' '), at, false)
+  if (!('mistakes' in configured)) return assert.fail(`${words}: expected mistakes, received a configuration`)
+  return configured.mistakes
+}
+
+describe('configuration of the agent', () => {
+  it("has Consul's defaults", () => {
+    const { ports, bind, advertise, clients, datacenter, domain, server, nodeName, ...rest } = config('-data-dir=/d')
+    assert.deepEqual(ports, { dns: 8600, http: 8500, rpc: 8400, server: 8300, serfLan: 8301, serfWan: 8302 })
+    assert.deepEqual([bind, advertise, clients], ['0.0.0.0', '10.0.77.22', ['127.0.0.1']])
+    assert.deepEqual([datacenter, domain, server, nodeName], ['dc1', 'consul', false, 'host1'])
+    assert.deepEqual([rest.leaveOnTerminate, rest.skipLeaveOnInterrupt], [true, false])
+    assert.deepEqual([rest.rpcHold, rest.checkUpdateInterval, rest.retryInterval], [7000, 300_000, 30_000])
+  })
+
+  it('reads flags with one dash or two, with = or a space', () => {
+    for (const words of [
+      '-server -data-dir=/d -bootstrap-expect=3 -join=a -join=b',
+      '--server --data-dir /d --bootstrap-expect 3 --join a --join b',
+      '-server=true -data-dir /d -bootstrap-expect=3 --join=a -join b',
+    ]) {
+      const { server, bootstrapExpect, join, leaveOnTerminate } = config(words)
+      assert.deepEqual([server, bootstrapExpect, join, leaveOnTerminate], [true, 3, ['a', 'b'], false], words)
+    }
+  })
+
+  it('the words of the book are understood', () => {
+    const image = machine({
+      '/etc/r/r.json': '{"data_dir":"/data","client_addr":"0.0.0.0","ports":{"dns":53},"recursor":"8.8.8.8"}',
+    })
+    assert.match(mistakes('-config-dir=/etc/r -server', image)[0] ?? '', /invalid config key recursor/)
+    const right = machine({
+      '/etc/r/r.json': '{"data_dir":"/data","client_addr":"0.0.0.0","ports":{"dns":53},"recursors":["8.8.8.8"]}',
+    })
+    const read = config('-config-dir=/etc/r -server -advertise=10.0.77.16 -join=10.0.77.22', right)
+    assert.deepEqual([read.advertise, read.join, read.clients], ['10.0.77.16', ['10.0.77.22'], ['0.0.0.0']])
+    assert.deepEqual([read.ports.dns, read.ports.http, read.recursors], [53, 8500, ['8.8.8.8']])
+  })
+
+  it('files come in order, flags win, lists add up with flags first', () => {
+    const files = machine({
+      '/a.json': '{"data_dir":"/a","datacenter":"dc-a","retry_join":["one"]}',
+      '/c/2.json': '{"datacenter":"dc-2","node_meta":{"rack":"2"}}',
+      '/c/1.json': '{"datacenter":"dc-1","node_meta":{"row":"1"},"retry_join":["two"]}',
+    })
+    const read = config('-config-file=/a.json -config-dir=/c -retry-join=zero -node-meta=rack:flag', files)
+    assert.deepEqual([read.dataDir, read.datacenter], ['/a', 'dc-2'])
+    assert.deepEqual(read.retryJoin.toSorted(), ['one', 'two', 'zero'])
+    assert.equal(read.retryJoin[0], 'zero')
+    assert.deepEqual(read.nodeMeta, { row: '1', rack: 'flag' })
+  })
+
+  it('lists every mistake at once', () => {
+    const found = mistakes(
+      '-bootstrap -bootstrap-expect=-1 -nope -datacenter=bad.dc -http-port=x -log-level=loud -client=host -dns-port=70000 -join=[',
+    )
+    for (const part of [
+      'flag provided but not defined: -nope',
+      "'bootstrap = true' requires 'server = true'",
+      'bootstrap_expect cannot be -1',
+      'datacenter cannot be "bad.dc"',
+      '-http-port: expected a whole number, received "x"',
+      'Invalid log level: loud',
+      'data_dir cannot be empty',
+      'client_addr: expected an IP address',
+      'ports.dns: expected a port up to 65535, received 70000',
+      'start_join: expected an address',
+    ]) {
+      assert.ok(
+        found.some((mistake) => mistake.includes(part)),
+        `${part} is missing in:\n${found.join('\n')}`,
+      )
+    }
+  })
+
+  it('-bootstrap and -bootstrap-expect exclude each other', () => {
+    assert.deepEqual(mistakes('-server -bootstrap -bootstrap-expect=3 -data-dir=/d'), [
+      "'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive",
+    ])
+  })
+
+  it('a file that is missing, no JSON, or holds unknown keys or wrong kinds is named with the reason', () => {
+    const files = machine({
+      '/bad.json': '{',
+      '/odd.json': '{"server":"yes","bogus":1,"ports":{"what":1},"data_dir":"/d"}',
+    })
+    const found = mistakes('-config-file=/none.json -config-file=/bad.json -config-file=/odd.json', files).join('\n')
+    assert.match(found, /\/none\.json: ENOENT/)
+    assert.match(found, /\/bad\.json: .*JSON/)
+    assert.match(found, /\/odd\.json: server: expected true or false, received "yes"/)
+    assert.match(found, /\/odd\.json: invalid config key bogus/)
+    assert.match(found, /\/odd\.json: invalid config key ports\.what/)
+  })
+
+  it('several private addresses: one must be chosen, and the error shows them', () => {
+    const two = machine({}, ['10.0.0.1', '192.168.1.1'])
+    assert.match(mistakes('-data-dir=/d', two)[0] ?? '', /Multiple private IPv4 addresses found.*10\.0\.0\.1 on eth0/)
+    assert.equal(config('-data-dir=/d -bind=192.168.1.1', two).advertise, '192.168.1.1')
+    assert.equal(config('-data-dir=/d -advertise=10.0.0.1', two).bind, '0.0.0.0')
+  })
+
+  it('templates of addresses are filled in', () => {
+    const two = machine({}, ['10.0.0.1', '192.168.1.1'])
+    const words = ['-data-dir=/d', '-bind={{ GetInterfaceIP "eth1" }}', '-client={{ GetPrivateIP }} 127.0.0.1']
+    const configured = configure(words, two, false)
+    assert.ok('config' in configured, JSON.stringify(configured))
+    assert.deepEqual([configured.config.bind, configured.config.clients], ['192.168.1.1', ['10.0.0.1', '127.0.0.1']])
+  })
+
+  it('as consul, the port for the command line is off unless asked for', () => {
+    assert.equal(config('-data-dir=/d', machine(), true).ports.rpc, -1)
+    assert.equal(config('-data-dir=/d -rpc-port=8400', machine(), true).ports.rpc, 8400)
+    assert.equal(config('-data-dir=/d -rpc-port=-1').ports.rpc, -1)
+  })
+
+  it('two services on one port are a mistake', () => {
+    assert.match(mistakes('-data-dir=/d -http-port=8300')[0] ?? '', /ports\.server and ports\.http are both 8300/)
+  })
+
+  it('words of former Consuls are accepted with a warning', () => {
+    const read = config('-data-dir=/d -dc=dc9 -atlas=x -ui-dir=/ui')
+    assert.equal(read.datacenter, 'dc9')
+    assert.equal(read.warnings.length, 3)
+  })
+
+  it('-dev needs nothing else', () => {
+    const read = config('-dev')
+    assert.deepEqual([read.server, read.bootstrap, read.dataDir, read.bind], [true, true, undefined, '127.0.0.1'])
+  })
+
+  it('help names every flag', () => {
+    const configured = configure(['-help'], machine(), false)
+    assert.ok('help' in configured)
+    for (const flag of ['-server', '-bootstrap-expect=', '-rpc-port=', '-config-dir=', '-dev']) {
+      assert.ok(configured.help.includes(`  ${flag}`), flag)
+    }
+  })
+})
