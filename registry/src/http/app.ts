@@ -5,8 +5,11 @@
 import { Hono } from 'hono'
 import type { AgentSurface } from '../agent/surface.ts'
 import { BadRequest, Busy, LeadershipLost, NoLeader, NotFound, Refused, Stopped, TooLarge } from '../errors.ts'
+import { agentEndpoints } from './agent.ts'
 import { Abandoned } from './body.ts'
+import { catalogEndpoints } from './catalog.ts'
 import { type Endpoint, empty, type HttpOptions, text, type Verb } from './endpoint.ts'
+import { healthEndpoints } from './health.ts'
 import { kvEndpoints } from './kv.ts'
 import { FailedRead } from './query.ts'
 import { statusEndpoints } from './status.ts'
@@ -18,7 +21,13 @@ import { type Bindings, encodedPath, type ReadPath, rawTarget, readPath, readQue
  */
 export function httpApp(surface: AgentSurface, options: HttpOptions): Hono<{ Bindings: Bindings }> {
   const app = new Hono<{ Bindings: Bindings }>({ getPath: routedPath })
-  const endpoints = [...kvEndpoints(surface, options), ...statusEndpoints(surface)]
+  const endpoints = [
+    ...kvEndpoints(surface, options),
+    ...healthEndpoints(surface, options),
+    ...catalogEndpoints(surface, options),
+    ...agentEndpoints(surface, options),
+    ...statusEndpoints(surface),
+  ]
   for (const endpoint of endpoints) mount(app, endpoint, options)
   app.get('/', (context) => {
     const { path } = rawTarget(context.req.raw, context.env)

@@ -37,3 +37,18 @@ export function parseDuration(text: string): { millis: Millis } | { complaint: s
   if (millis > 9.223372036854775e12) return invalid
   return { millis: sign === '-' ? -millis : millis }
 }
+
+/** As Go prints it: `1h0m0s`, `1m30s`, `1.5s`, `10ms`, `0s`. */
+export function formatDuration(millis: Millis): string {
+  if (millis === 0) return '0s'
+  const sign = millis < 0 ? '-' : ''
+  const size = Math.abs(millis)
+  if (size < 1000) {
+    const [scale, unit] = size >= 1 ? [1, 'ms'] : size >= 1e-3 ? [1e3, 'µs'] : [1e6, 'ns']
+    return `${sign}${Number((size * scale).toPrecision(9))}${unit}`
+  }
+  const hours = Math.floor(size / 3_600_000)
+  const minutes = Math.floor((size % 3_600_000) / 60_000)
+  const seconds = Number(((size % 60_000) / 1000).toFixed(9))
+  return `${sign}${hours > 0 ? `${hours}h` : ''}${hours > 0 || minutes > 0 ? `${minutes}m` : ''}${seconds}s`
+}

@@ -111,11 +111,6 @@ export interface Question<T> {
   /** What wakes a waiting question. */
   topics: Topic[]
   look: (view: View) => Indexed<T>
-  /**
-   * Tells whether two findings are the same to the client. With it a blocking query sleeps on when the index moved for a
-   * reason that does not show: Consul's per-service index also counts checks, its catalog answers do not wake on them.
-   */
-  same?: (before: T, after: T) => boolean
 }
 
 /**
@@ -156,35 +151,51 @@ async function freshEnough(surface: AgentSurface, read: ReadOptions): Promise<Fr
   return fresh.lastContact > read.maxStale ? surface.read('default') : fresh
 }
 
-async function blocking<T>(
+function blocking<T>(
   surface: AgentSurface,
   options: HttpOptions,
   read: ReadOptions,
   client: AbortSignal,
   question: Question<T>,
 ): Promise<Indexed<T>> {
-  const deadline = options.clock.now() + read.wait + (options.random.fraction() * read.wait) / 16
-  const over = new AbortController()
-  const abandon = () => over.abort()
+  return waiting(surface, options, read.wait, client, question.topics, (over) => {
+    const found = question.look(surface.view)
+    if (over || found.index > read.index) return found
+    return read.freshness !== 'stale' && surface.view.index < read.index ? found : undefined
+  })
+}
+
+/**
+ * Looks until there is something to answer: at once, after every change of the topics, and a last time when the wait (and
+ * up to a sixteenth of it) is `over`, when `look` must answer.
+ * @throws Abandoned when the client is gone; what `look` throws
+ */
+export async function waiting<T>(
+  surface: AgentSurface,
+  options: HttpOptions,
+  wait: Millis,
+  client: AbortSignal,
+  topics: Topic[],
+  look: (over: boolean) => T | undefined,
+): Promise<T> {
+  const deadline = options.clock.now() + wait + (options.random.fraction() * wait) / 16
+  const settled = new AbortController()
+  const abandon = () => settled.abort()
   client.addEventListener('abort', abandon)
-  let first: Indexed<T> | undefined
   try {
     for (;;) {
-      const now = options.clock.now()
       if (client.aborted) throw new Abandoned('the client broke off while waiting')
+      const left = deadline - options.clock.now()
       // Registered before looking, so that no change falls between.
-      const changed = surface.changed(question.topics, Math.max(0, deadline - now), over.signal)
+      const changed = surface.changed(topics, Math.max(0, left), settled.signal)
       changed.catch(() => {})
-      const found = question.look(surface.view)
-      if (found.index > read.index && !(first && question.same?.(first.value, found.value))) return found
-      if (now >= deadline) return found
-      if (read.freshness !== 'stale' && surface.view.index < read.index) return found
-      first ??= found
+      const found = look(left <= 0)
+      if (found !== undefined) return found
       await changed
     }
   } finally {
     client.removeEventListener('abort', abandon)
-    over.abort()
+    settled.abort()
   }
 }
 
@@ -200,6 +211,11 @@ function headersOf(index: Index, fresh: Fresh, read: ReadOptions): Record<string
     headers.Age = String(Math.floor(fresh.lastContact / 1000))
   }
   return headers
+}
+
+/** X-Consul-Effective-Consistency. */
+export function consistency({ freshness }: ReadOptions): string {
+  return freshness === 'default' ? 'leader' : freshness
 }
 
 /** `node-meta=key:value`, repeatable: a node must carry all of them. Undefined when none is asked for. */
