@@ -341,8 +341,8 @@ export class Agent implements AgentSurface {
 
   #begin(): void {
     this.#following.subscribe(() => this.#onFollowing())
-    this.#wan?.start()
     this.#lan.start()
+    this.#wan?.start()
     if (this.#observer !== undefined) void this.#observer.run()
   }
 
