@@ -15,7 +15,7 @@
 import { assert, Corrupt } from '../errors.ts'
 import type { Disk } from '../io/io.ts'
 import type { Random } from '../io/random.ts'
-import type { Index } from '../model.ts'
+import type { Index, Term } from '../model.ts'
 import type { Entry, HardState } from '../raft/message.ts'
 import {
   decodeBatch,
@@ -42,6 +42,8 @@ export interface Recovered {
   hardState: HardState | undefined
   /** Without gaps; the first may have any index. */
   entries: Entry[]
+  /** The log once began anew after this entry, behind a snapshot. */
+  start: { index: Index; term: Term } | undefined
   /** Bytes of a torn last batch that were wiped; 0 after a clean stop. */
   tornBytes: number
 }
@@ -102,7 +104,12 @@ export class Wal {
     const wal = new Wal(disk, folder, settings, state)
     return {
       wal,
-      recovered: { hardState: state.log.hardState, entries: state.log.entries, tornBytes: state.tornBytes },
+      recovered: {
+        hardState: state.log.hardState,
+        entries: state.log.entries,
+        start: state.log.start,
+        tornBytes: state.tornBytes,
+      },
     }
   }
 

@@ -1,0 +1,748 @@
+/**
+ * The loop that runs Raft on a disk and a network. Everything that happens (a frame, a tick, a proposal, a finished save)
+ * changes the core and asks for a turn; a turn takes what the core has ready:
+ *
+ *   messages        leave at once, whatever the disk does: heartbeats never wait for it
+ *   to be saved     goes to the log; one save is under way at a time, and all that gathers meanwhile is the next
+ *   after the save  leaves, and the core learns of it, when the disk said yes
+ *   committed       is applied in order, and its proposer answered
+ *
+ * Proposals that arrive during a save wait for its end and travel together (group commit), unless the disk is slow.
+ * Promises: nothing is acknowledged before a majority has it on disk; what cannot be decided is an error that says so; a
+ * failed write, a throwing `apply` and a broken invariant halt the node. Does not forward: `agent/` does.
+ */
+import { assert, Busy, Corrupt, LeadershipLost, NotLeader, Stopped } from '../errors.ts'
+import { parseAddress } from '../io/address.ts'
+import type { Io, Reply } from '../io/io.ts'
+import type { Index, Millis, Term } from '../model.ts'
+import { Malformed } from '../raft/codec.ts'
+import type {
+  Configuration,
+  Entry,
+  Envelope,
+  Message,
+  RaftEvent,
+  ReadId,
+  Ready,
+  Role,
+  ServerChange,
+  ServerId,
+  SnapshotMark,
+} from '../raft/message.ts'
+import { Raft, type RaftOptions, raftOptionsDefault } from '../raft/raft.ts'
+import type { StateMachine } from './machine.ts'
+import { logEvent, logFollower } from './news.ts'
+import type { WalRecord } from './records.ts'
+import { restoreFromDisk } from './restore.ts'
+import type { Snapshots } from './snapshots.ts'
+import { SnapshotReceiver, SnapshotSender } from './transfer.ts'
+import { Arrivals, Proposed, type Waiter } from './waiting.ts'
+import type { Wal, WalOptions } from './wal.ts'
+import { decodeFrame, encodeFrame, type Header, type ReplicaFrame } from './wire.ts'
+
+export interface ReplicaOptions {
+  id: ServerId
+  /** `host:port` of this server's rpc channel as it advertises it. */
+  address: string
+  electionTimeoutMin?: Millis
+  electionTimeoutMax?: Millis
+  heartbeatInterval?: Millis
+  /** A snapshot is taken after so many entries, or so many bytes of them. */
+  snapshotEntries?: number
+  snapshotBytes?: number
+  /** So many entries stay in memory behind a snapshot, for followers that are a little behind. */
+  trailingEntries?: number
+  /** Proposals that may wait for their fate, and bytes of those that wait to be proposed. */
+  proposalsMax?: number
+  proposalBytesMax?: number
+  /** How long a proposal may wait for the save under way to end. */
+  gatherMax?: Millis
+  wal?: Partial<WalOptions>
+}
+
+export const replicaOptionsDefault = {
+  electionTimeoutMin: raftOptionsDefault.electionTimeoutMin,
+  electionTimeoutMax: raftOptionsDefault.electionTimeoutMax,
+  heartbeatInterval: raftOptionsDefault.heartbeatInterval,
+  snapshotEntries: 8192,
+  snapshotBytes: 64 * 1024 * 1024,
+  trailingEntries: 10240,
+  proposalsMax: 8192,
+  proposalBytesMax: 64 * 1024 * 1024,
+  gatherMax: 5,
+  wal: {},
+} satisfies Partial<ReplicaOptions>
+
+/** Live: each property is as it is now. */
+export interface ReplicaStatus {
+  readonly role: Role
+  readonly term: Term
+  /** '' while none is known. */
+  readonly leader: ServerId
+  /** `host:port`, '' while none is known. */
+  readonly leaderAddress: string
+  readonly commit: Index
+  readonly applied: Index
+  readonly lastIndex: Index
+  readonly lastTerm: Term
+  readonly snapshotIndex: Index
+  readonly snapshotTerm: Term
+  /** The latest in the log, committed or not: the one that counts. */
+  readonly configuration: Configuration
+  /** This server was bootstrapped, joined, or at least spoken to by a cluster: it must not bootstrap another one. */
+  readonly hasState: boolean
+  /** Since the leader was last heard; 0 on a leader; since the start when none ever was. */
+  readonly lastContact: Millis
+  readonly walSyncs: number
+  readonly walBytes: number
+  readonly proposalsWaiting: number
+}
+
+interface Proposal extends Waiter<{ index: Index; result: unknown }> {
+  data: Uint8Array
+}
+
+type Work = { type: 'entries'; entries: Entry[] } | { type: 'restore'; mark: SnapshotMark }
+
+export class Replica {
+  readonly status: ReplicaStatus
+
+  readonly #io: Io
+  readonly #machine: StateMachine
+  readonly #options: Required<ReplicaOptions>
+  readonly #wal: Wal
+  readonly #snapshots: Snapshots
+  readonly #raft: Raft
+  readonly #sender: SnapshotSender
+  readonly #receiver: SnapshotReceiver
+  readonly #addresses = new Map<ServerId, string>()
+  readonly #openedAt: Millis
+  readonly #subscribers = new Set<() => void>()
+  #toldState = ''
+
+  #inbox: Proposal[] = []
+  #inboxBytes = 0
+  readonly #proposed = new Proposed()
+  readonly #arrivals = new Arrivals()
+  readonly #reads = new Map<ReadId, Waiter<Index>>()
+  #nextRead: ReadId = 1
+  #transferring: { resolve: (done: boolean) => void; deadline: Millis }[] = []
+
+  #toSave: Ready[] = []
+  #save: { since: Millis; done: Promise<void> } | undefined
+  #savedWaiters: Waiter<void>[] = []
+  #work: Work[] = []
+  #restoring = false
+  #applied: Index
+  #appliedTerm: Term
+  /** Entries and bytes applied since the newest snapshot. */
+  #bytesSinceSnapshot = 0
+  #snapshotting: Promise<void> | undefined
+
+  #turnAsked = false
+  #turning = false
+  #stopping: Promise<void> | undefined
+  #ended: Error | undefined
+
+  /**
+   * Brings back what the disk holds: the newest snapshot into the machine, the entries after it into the core.
+   * @throws Corrupt when the disk lost what it had acknowledged; the message names the file. Or the disk's own error.
+   */
+  static async open(io: Io, machine: StateMachine, options: ReplicaOptions): Promise<Replica> {
+    const settings = { ...replicaOptionsDefault, ...options }
+    const restored = await restoreFromDisk(io, machine, settings.wal)
+    return new Replica(io, machine, settings, restored)
+  }
+
+  private constructor(
+    io: Io,
+    machine: StateMachine,
+    options: Required<ReplicaOptions>,
+    restored: Awaited<ReturnType<typeof restoreFromDisk>>,
+  ) {
+    const { wal, snapshots, snapshot, hardState, entries } = restored
+    this.#io = io
+    this.#machine = machine
+    this.#options = options
+    this.#wal = wal
+    this.#snapshots = snapshots
+    this.#applied = snapshot?.index ?? 0
+    this.#appliedTerm = snapshot?.term ?? 0
+    this.#openedAt = io.clock.now()
+    const raftOptions: RaftOptions = {
+      ...raftOptionsDefault,
+      id: options.id,
+      random: io.random,
+      electionTimeoutMin: options.electionTimeoutMin,
+      electionTimeoutMax: options.electionTimeoutMax,
+      heartbeatInterval: options.heartbeatInterval,
+    }
+    this.#raft = new Raft(raftOptions, { hardState, snapshot, entries }, this.#openedAt)
+    this.#learnAddresses(this.#raft.configuration)
+    const failed = (error: unknown) => this.#halt(error)
+    this.#sender = new SnapshotSender({
+      snapshots,
+      failed,
+      send: (to, frame) => this.#send(to, frame),
+      ended: (to, ok, { mark }) => {
+        this.#io.log(ok ? 'info' : 'warn', 'raft', `snapshot ${ok ? 'sent' : 'not sent'} to ${this.#addressOf(to)}`, {
+          index: mark.index,
+        })
+        this.#raft.snapshotSent(to, ok, mark)
+        this.#askTurn()
+      },
+    })
+    this.#receiver = new SnapshotReceiver({
+      disk: io.disk,
+      snapshots,
+      failed,
+      send: (to, frame) => this.#send(to, frame),
+      committed: () => this.#raft.commit,
+      arrived: (from, message) => this.#step(from, message),
+    })
+    this.status = this.#makeStatus()
+    logFollower(io.log, options.address)
+  }
+
+  // --- what the agent asks for
+
+  /** Names the first members; on one server only. Resolves when that is on disk. @throws Refused when there is any state. */
+  async bootstrap(configuration: Configuration): Promise<void> {
+    this.#mustRun()
+    this.#raft.bootstrap(configuration)
+    await new Promise<void>((resolve, reject) => {
+      this.#savedWaiters.push({ resolve, reject })
+      this.#askTurn()
+    })
+  }
+
+  /**
+   * Through the log. Resolves with what `apply` returned.
+   * @throws NotLeader when certainly nothing came of it, LeadershipLost when that is unknown, Busy, Stopped.
+   */
+  propose(data: Uint8Array): Promise<{ index: Index; result: unknown }> {
+    return new Promise((resolve, reject) => {
+      this.#mustRun()
+      if (this.#raft.role !== 'leader') throw this.#notLeader()
+      const { proposalsMax, proposalBytesMax } = this.#options
+      if (
+        this.#proposed.size + this.#inbox.length >= proposalsMax ||
+        this.#inboxBytes + data.length > proposalBytesMax
+      ) {
+        throw new Busy(`${this.#proposed.size + this.#inbox.length} writes wait for the log already; try again later`)
+      }
+      this.#inbox.push({ data, resolve, reject })
+      this.#inboxBytes += data.length
+      this.#askTurn()
+    })
+  }
+
+  /**
+   * Resolves with the change's index when it is committed.
+   * @throws NotLeader, LeadershipLost, Refused when the change makes no sense, Busy while another is under way.
+   */
+  async changeServers(change: ServerChange): Promise<Index> {
+    this.#mustRun()
+    if (this.#raft.role !== 'leader') throw this.#notLeader()
+    const index = this.#raft.changeServers(change)
+    if (index === undefined) throw new Busy('another membership change, or a change of leader, is not finished yet')
+    const committed = await new Promise<{ index: Index }>((resolve, reject) => {
+      this.#proposed.add(index, this.#raft.term, { resolve, reject })
+      this.#askTurn()
+    })
+    return committed.index
+  }
+
+  /** Lets another server lead; without `to`, the one that is furthest. Resolves to whether this one does not any more. */
+  transferLeadership(to?: ServerId): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#mustRun()
+      const now = this.#io.clock.now()
+      if (!this.#raft.transferLeadership(to, now)) {
+        resolve(false)
+        return
+      }
+      this.#transferring.push({ resolve, deadline: now + this.#options.electionTimeoutMax })
+      this.#askTurn()
+    })
+  }
+
+  /** The commit index, once a majority confirmed that this server still led after the call. @throws NotLeader, Stopped */
+  readIndex(): Promise<Index> {
+    return new Promise((resolve, reject) => {
+      this.#mustRun()
+      if (this.#raft.role !== 'leader') throw this.#notLeader()
+      const id = this.#nextRead++
+      this.#reads.set(id, { resolve, reject })
+      this.#raft.requestRead(id, this.#io.clock.now())
+      this.#askTurn()
+    })
+  }
+
+  /** The commit index while this leader's lease holds; look again when the answer leaves. */
+  leaseIndex(): Index | undefined {
+    return this.#ended === undefined ? this.#raft.leaseIndex(this.#io.clock.now()) : undefined
+  }
+
+  /** Resolves when the machine has applied `index`. @throws Stopped */
+  waitApplied(index: Index): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#mustRun()
+      if (index <= this.#applied) resolve()
+      else this.#arrivals.add(index, { resolve, reject })
+    })
+  }
+
+  /**
+   * Entries applied here after (`index`, `term`), at least one if there is one; none when that is the last. Undefined when
+   * the log does not reach back so far, or has another entry there, or does not go so far: then the whole state is needed.
+   */
+  committedAfter(index: Index, term: Term, bytesMax: number): { entries: Entry[] } | undefined {
+    if (index > this.#applied || this.termAt(index) !== term) return undefined
+    const entries = this.#raft.entriesFrom(index + 1, bytesMax)
+    return entries && { entries: entries.filter((entry) => entry.index <= this.#applied) }
+  }
+
+  /** The term of the entry at `index`; undefined when it is unknown here. */
+  termAt(index: Index): Term | undefined {
+    return index === this.#applied ? this.#appliedTerm : this.#raft.termAt(index)
+  }
+
+  /** The state as it is now, for those who follow the log from afar. @throws Busy while it is being replaced, Stopped */
+  async snapshotBytes(): Promise<{ mark: SnapshotMark; chunks: Iterable<Uint8Array> }> {
+    this.#mustRun()
+    if (this.#restoring) throw new Busy('the state is being replaced by a snapshot of the leader; try again')
+    return { mark: this.#raft.markAt(this.#applied), chunks: this.#machine.snapshot() }
+  }
+
+  /** A whole frame of the rpc channel whose first byte is 1. What is malformed or meant for another is dropped. */
+  receive(bytes: Uint8Array, _reply: Reply): void {
+    if (this.#ended !== undefined || this.#stopping !== undefined) return
+    let decoded: { header: Header; frame: ReplicaFrame }
+    try {
+      decoded = decodeFrame(bytes)
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error
+      this.#io.log('warn', 'raft', 'dropped a malformed frame', { error: error.message })
+      return
+    }
+    const { header, frame } = decoded
+    if (header.to !== this.#options.id) {
+      this.#io.log('debug', 'raft', 'dropped a frame meant for another server', { to: header.to, from: header.from })
+      return
+    }
+    this.#addresses.set(header.from, header.address)
+    this.#guard(() => {
+      switch (frame.kind) {
+        case 'message':
+          this.#warnOfStranger(header, frame.message)
+          this.#step(header.from, frame.message)
+          break
+        case 'chunk':
+          if (frame.message.term >= this.#raft.term) this.#receiver.receive(header.from, frame)
+          break
+        case 'chunkReply':
+          this.#sender.reply(header.from, frame, this.#io.clock.now())
+          break
+        default:
+          frame satisfies never
+      }
+    })
+  }
+
+  /** To be called about every 100 ms. */
+  tick(): void {
+    if (this.#ended !== undefined || this.#stopping !== undefined) return
+    const now = this.#io.clock.now()
+    this.#guard(() => {
+      this.#raft.tick(now)
+      this.#sender.tick(now)
+      const late = this.#transferring.filter(({ deadline }) => now >= deadline)
+      this.#transferring = this.#transferring.filter(({ deadline }) => now < deadline)
+      for (const { resolve } of late) resolve(false)
+    })
+    this.#turn()
+  }
+
+  /** Calls `onChange` after role, leader, configuration, commit or applied changed. Returns how to end it. */
+  subscribe(onChange: () => void): () => void {
+    this.#subscribers.add(onChange)
+    return () => this.#subscribers.delete(onChange)
+  }
+
+  /** Takes nothing more, finishes what is being written, and closes the log. Never rejects. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
+    this.#sender.stop()
+    this.#rejectAll(() => new Stopped('this server is stopping'))
+    try {
+      while (this.#save !== undefined) await this.#save.done
+      await this.#snapshotting
+      await this.#receiver.idle()
+      if (this.#ended === undefined) await this.#wal.close()
+    } catch (error) {
+      this.#io.log('error', 'raft', 'the log could not be closed', { error: String(error) })
+    }
+    this.#ended ??= new Stopped('this server has stopped')
+  }
+
+  // --- turns
+
+  #step(from: ServerId, message: Message): void {
+    this.#raft.step(from, message, this.#io.clock.now())
+    this.#askTurn()
+  }
+
+  /** Several happenings of one moment share a turn. */
+  #askTurn(): void {
+    if (this.#turnAsked) return
+    this.#turnAsked = true
+    queueMicrotask(() => {
+      this.#turnAsked = false
+      this.#turn()
+    })
+  }
+
+  #turn(): void {
+    if (this.#ended !== undefined || this.#turning) return
+    this.#turning = true
+    this.#guard(() => {
+      const now = this.#io.clock.now()
+      this.#offer(now)
+      for (let ready = this.#raft.ready(now); ready !== undefined; ready = this.#raft.ready(now)) this.#take(ready, now)
+      this.#beginSave(now)
+      this.#snapshotWhenDue()
+      this.#tell()
+    })
+    this.#turning = false
+  }
+
+  #offer(now: Millis): void {
+    if (this.#inbox.length === 0) return
+    // While a save is under way more may come, to be saved and sent together. Not for long: a slow disk here must not
+    // keep the others from having it on theirs.
+    const gathering = this.#save !== undefined && now - this.#save.since < this.#options.gatherMax
+    if (gathering && this.#raft.role === 'leader') return
+    const proposals = this.#inbox
+    this.#inbox = []
+    this.#inboxBytes = 0
+    const first = this.#raft.propose(proposals.map(({ data }) => data))
+    for (const [at, proposal] of proposals.entries()) {
+      if (first !== undefined) this.#proposed.add(first + at, this.#raft.term, proposal)
+      else proposal.reject(this.#notLeader())
+    }
+  }
+
+  #take(ready: Ready, now: Millis): void {
+    this.#post(ready.messages, now)
+    if (ready.save !== undefined) this.#toSave.push(ready)
+    if (ready.snapshot !== undefined) this.#work.push({ type: 'restore', mark: ready.snapshot })
+    if (ready.committed.length > 0) this.#work.push({ type: 'entries', entries: ready.committed })
+    this.#applyWork()
+    for (const { id, index } of ready.reads) {
+      const waiter = this.#reads.get(id)
+      this.#reads.delete(id)
+      if (index === undefined) waiter?.reject(this.#notLeader())
+      else waiter?.resolve(index)
+    }
+    for (const event of ready.events) this.#onEvent(event)
+  }
+
+  #post(envelopes: readonly Envelope[], now: Millis): void {
+    for (const { to, message } of envelopes) {
+      if (message.type === 'snapshot') this.#sender.start(to, message, this.#io.random.word(), now)
+      else this.#send(to, { kind: 'message', message })
+    }
+  }
+
+  #beginSave(now: Millis): void {
+    if (this.#save !== undefined) return
+    if (this.#toSave.length === 0) {
+      const waiters = this.#savedWaiters
+      this.#savedWaiters = []
+      for (const { resolve } of waiters) resolve()
+      return
+    }
+    const batch = this.#toSave
+    this.#toSave = []
+    const done = this.#wal.save(batch.flatMap(recordsOf)).then(
+      () => this.#guard(() => this.#saved(batch)),
+      (error) => {
+        this.#save = undefined
+        this.#halt(error)
+      },
+    )
+    this.#save = { since: now, done }
+  }
+
+  #saved(batch: readonly Ready[]): void {
+    this.#save = undefined
+    if (this.#ended !== undefined) return
+    this.#raft.saved(batch.at(-1)!.save!)
+    const now = this.#io.clock.now()
+    for (const ready of batch) this.#post(ready.afterSave, now)
+    this.#turn()
+  }
+
+  // --- applying
+
+  #applyWork(): void {
+    while (!this.#restoring) {
+      const work = this.#work.shift()
+      if (work === undefined) return
+      if (work.type === 'entries') this.#apply(work.entries)
+      else this.#restore(work.mark).catch((error) => this.#halt(error))
+    }
+  }
+
+  #apply(entries: readonly Entry[]): void {
+    const before = this.#applied
+    const displaced = () => this.#notLeader()
+    for (const entry of entries) {
+      const { index, term, kind, data } = entry
+      assert(index === this.#applied + 1, `apply out of order: ${index} after ${this.#applied}`)
+      const result = kind === 'command' ? this.#machine.apply(index, data) : undefined
+      this.#applied = index
+      this.#appliedTerm = term
+      this.#bytesSinceSnapshot += data.length + entryOverhead
+      this.#proposed.applied(index, term, result, displaced)
+    }
+    this.#arrivals.reached(before, this.#applied)
+  }
+
+  /** The leader's snapshot, whose bytes are on this disk, becomes the state. */
+  async #restore(mark: SnapshotMark): Promise<void> {
+    this.#restoring = true
+    const snapshot = this.#snapshots.find(mark)
+    if (snapshot === undefined) throw new Corrupt(`the snapshot at ${mark.index} is gone before it was restored`)
+    const chunks = await this.#snapshots.chunks(snapshot)
+    if (this.#ended !== undefined) return
+    const before = this.#applied
+    this.#machine.restore(chunks)
+    this.#applied = mark.index
+    this.#appliedTerm = mark.term
+    this.#bytesSinceSnapshot = 0
+    this.#proposed.covered(mark.index, () => new LeadershipLost('the outcome of this write is unknown'))
+    this.#arrivals.reached(before, mark.index)
+    this.#restoring = false
+    this.#io.log('info', 'raft', 'restored a snapshot of the leader', { index: mark.index })
+    this.#guard(() => this.#applyWork())
+    this.#askTurn()
+  }
+
+  // --- snapshots
+
+  #snapshotWhenDue(): void {
+    const base = this.#snapshots.newest?.mark.index ?? 0
+    const due =
+      this.#applied - base >= this.#options.snapshotEntries || this.#bytesSinceSnapshot >= this.#options.snapshotBytes
+    if (!due || this.#applied <= base || this.#snapshotting !== undefined || this.#stopping !== undefined) return
+    // The committed configuration is the one at the applied index, and the snapshot says nothing that this disk's term
+    // and log do not know yet.
+    if (this.#work.length > 0 || this.#restoring || this.#raft.savedIndex < this.#applied) return
+    this.#snapshotting = this.#snapshot().then(
+      () => {
+        this.#snapshotting = undefined
+      },
+      (error) => {
+        this.#snapshotting = undefined
+        this.#halt(error)
+      },
+    )
+  }
+
+  async #snapshot(): Promise<void> {
+    const mark = this.#raft.markAt(this.#applied)
+    const averageBytes = this.#bytesSinceSnapshot / Math.max(1, mark.index - (this.#snapshots.newest?.mark.index ?? 0))
+    this.#bytesSinceSnapshot = 0
+    await this.#snapshots.write(mark, this.#machine.snapshot())
+    if (this.#ended !== undefined) return
+    this.#io.log('info', 'raft', `Snapshot to ${mark.index} complete`, { term: mark.term })
+    const trailing = Math.min(
+      this.#options.trailingEntries,
+      Math.floor(this.#options.snapshotBytes / Math.max(averageBytes, entryOverhead)),
+    )
+    this.#raft.compact(mark, trailing)
+    await this.#snapshots.prune(this.#sender.files)
+    // The log on disk goes back to the older snapshot: should the newer be damaged, nothing is lost.
+    await this.#wal.compact((this.#snapshots.oldest?.mark.index ?? 0) + 1)
+  }
+
+  // --- the others
+
+  #send(to: ServerId, frame: ReplicaFrame): void {
+    const address = this.#addresses.get(to)
+    if (address === undefined || this.#stopping !== undefined) return
+    const header: Header = {
+      to,
+      from: this.#options.id,
+      address: this.#options.address,
+      configured: this.#raft.configuration.servers.length > 0,
+    }
+    this.#io.network.frame('rpc', parseAddress(address), encodeFrame(header, frame))
+  }
+
+  #learnAddresses({ servers }: Configuration): void {
+    for (const { id, address } of servers) this.#addresses.set(id, address)
+  }
+
+  #addressOf(id: ServerId): string {
+    if (id === this.#options.id) return this.#options.address
+    return this.#addresses.get(id) ?? id
+  }
+
+  #warnOfStranger({ from, configured }: Header, message: Message): void {
+    if (message.type !== 'voteReply' || message.pre || configured) return
+    const { role, term } = this.#raft
+    if (term !== message.term || (role !== 'candidate' && role !== 'leader')) return
+    const remote = this.#addressOf(from)
+    this.#io.log('warn', 'raft', `Remote peer ${remote} does not have local node ${this.#options.address} as a peer`)
+  }
+
+  #onEvent(event: RaftEvent): void {
+    if (event.type === 'configuration') this.#learnAddresses(event.configuration)
+    if (event.type === 'role' && event.role !== 'leader') {
+      this.#sender.stop()
+      this.#proposed.rejectAll(
+        () => new LeadershipLost('leadership was lost before the write was committed; its outcome is unknown'),
+      )
+      for (const { resolve } of this.#transferring) resolve(true)
+      this.#transferring = []
+    }
+    logEvent(
+      this.#io.log,
+      {
+        id: this.#options.id,
+        address: this.#options.address,
+        addressOf: (id) => this.#addressOf(id),
+        configuration: () => this.#raft.configuration,
+      },
+      event,
+    )
+  }
+
+  // --- the end
+
+  #mustRun(): void {
+    if (this.#ended !== undefined) throw this.#ended
+    if (this.#stopping !== undefined) throw new Stopped('this server is stopping')
+  }
+
+  #notLeader(): NotLeader {
+    const { leader } = this.#raft
+    return new NotLeader(leader === '' || leader === this.#options.id ? undefined : this.#addressOf(leader))
+  }
+
+  /** Whatever throws in the loop is a broken invariant: a node that goes on might answer wrongly. */
+  #guard(step: () => void): void {
+    try {
+      step()
+    } catch (error) {
+      this.#halt(error)
+    }
+  }
+
+  #halt(error: unknown): void {
+    if (this.#ended !== undefined) return
+    const reason = error instanceof Error ? error : new Error(String(error))
+    this.#ended = new Stopped(`this server has halted: ${reason.message}`, { cause: reason })
+    this.#sender.stop()
+    this.#rejectAll(() => this.#ended as Error)
+    this.#io.halt(reason)
+  }
+
+  #rejectAll(reason: () => Error): void {
+    for (const { reject } of this.#inbox) reject(reason())
+    this.#inbox = []
+    this.#inboxBytes = 0
+    this.#proposed.rejectAll(reason)
+    this.#arrivals.rejectAll(reason)
+    for (const { reject } of this.#reads.values()) reject(reason())
+    this.#reads.clear()
+    for (const { reject } of this.#savedWaiters) reject(reason())
+    this.#savedWaiters = []
+    for (const { resolve } of this.#transferring) resolve(false)
+    this.#transferring = []
+  }
+
+  // --- what is told
+
+  #tell(): void {
+    const { role, term, leader, commit, lastIndex } = this.#raft
+    const state = `${role} ${term} ${leader} ${commit} ${lastIndex} ${this.#applied}`
+    if (state === this.#toldState) return
+    this.#toldState = state
+    for (const onChange of [...this.#subscribers]) onChange()
+  }
+
+  #makeStatus(): ReplicaStatus {
+    const replica = this
+    const raft = this.#raft
+    return {
+      get role() {
+        return raft.role
+      },
+      get term() {
+        return raft.term
+      },
+      get leader() {
+        return raft.leader
+      },
+      get leaderAddress() {
+        return raft.leader === '' ? '' : replica.#addressOf(raft.leader)
+      },
+      get commit() {
+        return raft.commit
+      },
+      get applied() {
+        return replica.#applied
+      },
+      get lastIndex() {
+        return raft.lastIndex
+      },
+      get lastTerm() {
+        return raft.termAt(raft.lastIndex) ?? 0
+      },
+      get snapshotIndex() {
+        return raft.snapshotMark?.index ?? 0
+      },
+      get snapshotTerm() {
+        return raft.snapshotMark?.term ?? 0
+      },
+      get configuration() {
+        return raft.configuration
+      },
+      get hasState() {
+        return raft.term > 0 || raft.lastIndex > 0
+      },
+      get lastContact() {
+        if (raft.role === 'leader') return 0
+        const now = replica.#io.clock.now()
+        return Math.min(raft.quorumContact(now), now - replica.#openedAt)
+      },
+      get walSyncs() {
+        return replica.#wal.syncs
+      },
+      get walBytes() {
+        return replica.#wal.bytesWritten
+      },
+      get proposalsWaiting() {
+        return replica.#proposed.size + replica.#inbox.length
+      },
+    }
+  }
+}
+
+/** What an entry weighs besides its data, about. */
+const entryOverhead = 32
+
+function recordsOf({ hardState, snapshot, entries }: Ready): WalRecord[] {
+  const records: WalRecord[] = entries.map((entry) => ({ type: 'entry', entry }))
+  if (snapshot !== undefined) records.unshift({ type: 'restart', index: snapshot.index, term: snapshot.term })
+  if (hardState !== undefined) records.unshift({ type: 'hardState', hardState })
+  return records
+}

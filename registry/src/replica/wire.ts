@@ -1,0 +1,118 @@
+/**
+ * What replicas send each other on the rpc channel: a message of their Raft cores, or a piece of a snapshot and its
+ * acknowledgement. Every frame names whom it is meant for, because an address may come to belong to another server, and
+ * where its sender can be reached, because a sender may not be in anybody's configuration yet.
+ *
+ *   1 · kind 1 · configured 1 · to text · from text · address text · the kind's own bytes
+ */
+import { Malformed, Reader, textLength, Writer } from '../raft/bytes.ts'
+import { decodeMessage, encodeMessage } from '../raft/codec.ts'
+import type { Message, ServerId } from '../raft/message.ts'
+
+/** The first byte of every frame of this room on the rpc channel; the agents' own requests have others. */
+export const replicaFrameByte = 1
+
+export interface Header {
+  to: ServerId
+  from: ServerId
+  /** `host:port` of the sender's rpc channel. */
+  address: string
+  /** Whether the sender is part of a cluster. */
+  configured: boolean
+}
+
+export type SnapshotMessage = Extract<Message, { type: 'snapshot' }>
+
+export type ReplicaFrame =
+  | { kind: 'message'; message: Message }
+  /** `transfer` is chosen by chance for each attempt; `message` goes to the receiver's core when all `size` bytes are there. */
+  | { kind: 'chunk'; transfer: number; message: SnapshotMessage; size: number; offset: number; bytes: Uint8Array }
+  /** All before `offset` is there. `refused`: the receiver does not know or not want this transfer; `done`: whole and verified. */
+  | { kind: 'chunkReply'; transfer: number; offset: number; state: 'more' | 'done' | 'refused' }
+
+const kinds = ['message', 'chunk', 'chunkReply'] as const
+const states = ['more', 'done', 'refused'] as const
+
+export function encodeFrame(header: Header, frame: ReplicaFrame): Uint8Array {
+  const headerLength = 3 + textLength(header.to) + textLength(header.from) + textLength(header.address)
+  const message = frame.kind === 'chunkReply' ? new Uint8Array(0) : encodeMessage(header.from, frame.message)
+  const fields = { message: 0, chunk: 4 + 8 + 8 + 4, chunkReply: 4 + 8 + 1 }[frame.kind]
+  const bytes = frame.kind === 'chunk' ? frame.bytes.length : 0
+  const writer = new Writer(headerLength + fields + message.length + bytes)
+  writer.byte(replicaFrameByte)
+  writer.byte(kinds.indexOf(frame.kind))
+  writer.flag(header.configured)
+  writer.text(header.to)
+  writer.text(header.from)
+  writer.text(header.address)
+  switch (frame.kind) {
+    case 'message':
+      writer.raw(message)
+      break
+    case 'chunk':
+      writer.word(frame.transfer)
+      writer.number(frame.size)
+      writer.number(frame.offset)
+      writer.word(message.length)
+      writer.raw(message)
+      writer.raw(frame.bytes)
+      break
+    case 'chunkReply':
+      writer.word(frame.transfer)
+      writer.number(frame.offset)
+      writer.byte(states.indexOf(frame.state))
+      break
+    default:
+      frame satisfies never
+  }
+  return writer.done()
+}
+
+/** Payloads are not copied: they share the frame's memory. @throws Malformed */
+export function decodeFrame(bytes: Uint8Array): { header: Header; frame: ReplicaFrame } {
+  const reader = new Reader(bytes)
+  const first = reader.byte('frame')
+  if (first !== replicaFrameByte) throw new Malformed(`frame: expected ${replicaFrameByte}, received ${first}`)
+  const kind = kinds[reader.byte('frame kind')]
+  const configured = reader.flag('configured')
+  const header = { configured, to: reader.text('to'), from: reader.text('from'), address: reader.text('address') }
+  return { header, frame: readFrame(reader, kind, header.from) }
+}
+
+function readFrame(reader: Reader, kind: ReplicaFrame['kind'] | undefined, sender: ServerId): ReplicaFrame {
+  const message = (length: number) => {
+    const decoded = decodeMessage(reader.raw(length, 'message'))
+    if (decoded.from !== sender)
+      throw new Malformed(`message: expected it to be from ${sender}, not from ${decoded.from}`)
+    return decoded.message
+  }
+  switch (kind) {
+    case 'message':
+      return { kind, message: message(reader.left) }
+    case 'chunk': {
+      const transfer = reader.word('transfer')
+      const size = reader.number('size')
+      const offset = reader.number('offset')
+      const snapshot = message(reader.word('message length'))
+      if (snapshot.type !== 'snapshot')
+        throw new Malformed(`chunk: expected a snapshot message, received ${snapshot.type}`)
+      const bytes = reader.raw(reader.left, 'bytes')
+      if (offset + bytes.length > size || bytes.length === 0) {
+        throw new Malformed(`chunk: expected bytes within ${size}, received ${bytes.length} at ${offset}`)
+      }
+      return { kind, transfer, message: snapshot, size, offset, bytes }
+    }
+    case 'chunkReply': {
+      const transfer = reader.word('transfer')
+      const offset = reader.number('offset')
+      const state = states[reader.byte('state')]
+      reader.end('chunk reply')
+      if (state === undefined) throw new Malformed('chunk reply: unknown state')
+      return { kind, transfer, offset, state }
+    }
+    case undefined:
+      throw new Malformed('frame kind: unknown')
+    default:
+      return kind satisfies never
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * A network in memory. Datagrams are lost, repeated, late and out of order. Frames keep their order on a connection; a
+ * connection breaks when its ends are cut off, when a node dies, and by chance, and what was under way on it is then lost:
+ * the sender may or may not be told. Cuts have a direction.
+ */
+
+import { addressText } from '../../src/io/address.ts'
+import type { Channel, Network, Reply } from '../../src/io/io.ts'
+import type { Random } from '../../src/io/random.ts'
+import type { Address, Millis } from '../../src/model.ts'
+
+export interface NetworkFaults {
+  /** Of datagrams; frames break their connection with a hundredth of this. */
+  loss: number
+  duplicate: number
+  delayMin: Millis
+  delayMax: Millis
+  /** How often a datagram or a frame takes up to `tailMax` instead. */
+  tail: number
+  tailMax: Millis
+}
+
+export const calm: NetworkFaults = { loss: 0, duplicate: 0, delayMin: 0.2, delayMax: 2, tail: 0, tailMax: 0 }
+
+type FrameReceiver = (bytes: Uint8Array, reply: Reply) => void
+type DatagramReceiver = (bytes: Uint8Array) => void
+
+interface Station {
+  node: string
+  /** Grows with every life of the node: connections of an older one are broken. */
+  life: number
+  alive: boolean
+  frames: Map<Channel, FrameReceiver>
+  datagrams: Map<Channel, DatagramReceiver>
+}
+
+interface Connection {
+  from: string
+  to: string
+  fromLife: number
+  toLife: number
+  /** When the last frame arrives: the next one does not before it. One for each direction. */
+  readyAt: { there: Millis; back: Millis }
+  broken: boolean
+}
+
+export interface Wires {
+  now(): Millis
+  at(time: Millis, run: () => void): void
+  random: Random
+}
+
+export class SimulatedNetwork {
+  faults: NetworkFaults = calm
+  delivered = 0
+  lost = 0
+
+  readonly #wires: Wires
+  readonly #stations = new Map<string, Station>()
+  readonly #owners = new Map<string, string>()
+  readonly #connections = new Map<string, Connection>()
+  readonly #cuts = new Set<string>()
+
+  constructor(wires: Wires) {
+    this.#wires = wires
+  }
+
+  /** The network as one life of a node sees it. `addresses`: what it listens on. */
+  open(node: string, addresses: Partial<Record<Channel, Address>>): Network {
+    const life = (this.#stations.get(node)?.life ?? 0) + 1
+    const station: Station = { node, life, alive: true, frames: new Map(), datagrams: new Map() }
+    this.#stations.set(node, station)
+    for (const [channel, address] of Object.entries(addresses)) {
+      this.#owners.set(`${channel} ${addressText(address)}`, node)
+    }
+    return {
+      datagram: (channel, to, bytes) => this.#datagram(station, channel, to, bytes),
+      frame: (channel, to, bytes, onFailed) => this.#frame(station, channel, to, bytes, onFailed),
+      onDatagram: (channel, receive) => station.datagrams.set(channel, receive),
+      onFrame: (channel, receive) => station.frames.set(channel, receive),
+    }
+  }
+
+  /** The node is gone: what was on its way to it is lost, and its connections break. */
+  close(node: string): void {
+    const station = this.#stations.get(node)
+    if (station !== undefined) station.alive = false
+    for (const connection of this.#connections.values()) {
+      if (connection.from === node || connection.to === node) connection.broken = true
+    }
+  }
+
+  cut(from: string, to: string): void {
+    this.#cuts.add(`${from} ${to}`)
+  }
+
+  /** Between every two of different groups, in both directions. */
+  partition(groups: readonly (readonly string[])[]): void {
+    for (const one of groups) {
+      for (const other of groups) {
+        if (one !== other) for (const a of one) for (const b of other) this.cut(a, b)
+      }
+    }
+  }
+
+  heal(): void {
+    this.#cuts.clear()
+  }
+
+  breakConnections(chance: number): void {
+    for (const connection of this.#connections.values()) {
+      if (this.#wires.random.chance(chance)) connection.broken = true
+    }
+  }
+
+  isCut(from: string, to: string): boolean {
+    return this.#cuts.has(`${from} ${to}`)
+  }
+
+  #delay(): Millis {
+    const { random } = this.#wires
+    const { delayMin, delayMax, tail, tailMax } = this.faults
+    if (tail > 0 && random.chance(tail)) return delayMin + random.fraction() * tailMax
+    return delayMin + random.fraction() * (delayMax - delayMin)
+  }
+
+  #datagram(from: Station, channel: Channel, to: Address, bytes: Uint8Array): void {
+    const { random } = this.#wires
+    const owner = this.#owners.get(`${channel} ${addressText(to)}`)
+    if (!this.#isCurrent(from) || owner === undefined) return
+    const copies = random.chance(this.faults.loss) ? 0 : random.chance(this.faults.duplicate) ? 2 : 1
+    if (copies === 0) this.lost++
+    // The sender may use its buffer again.
+    const copy = Uint8Array.from(bytes)
+    for (let sent = 0; sent < copies; sent++) {
+      this.#wires.at(this.#wires.now() + this.#delay(), () => {
+        const station = this.#stations.get(owner)
+        if (this.isCut(from.node, owner) || station === undefined || !station.alive) {
+          this.lost++
+          return
+        }
+        this.delivered++
+        station.datagrams.get(channel)?.(copy)
+      })
+    }
+  }
+
+  #frame(from: Station, channel: Channel, to: Address, bytes: Uint8Array, onFailed?: (reason: Error) => void): void {
+    if (!this.#isCurrent(from)) return
+    const { random } = this.#wires
+    const owner = this.#owners.get(`${channel} ${addressText(to)}`)
+    const target = owner === undefined ? undefined : this.#stations.get(owner)
+    const fail = (reason: string) => {
+      this.lost++
+      if (onFailed === undefined) return
+      this.#wires.at(this.#wires.now() + this.#delay(), () => {
+        if (this.#isCurrent(from)) onFailed(new Error(reason))
+      })
+    }
+    if (owner === undefined || target === undefined || !target.alive) {
+      fail(`no connection to ${addressText(to)}: refused`)
+      return
+    }
+    if (this.isCut(from.node, owner) || this.isCut(owner, from.node)) {
+      fail(`no connection to ${addressText(to)}: timed out`)
+      return
+    }
+    const key = `${from.node} ${channel} ${addressText(to)}`
+    let connection = this.#connections.get(key)
+    const isCurrent = (one: Connection) => !one.broken && one.fromLife === from.life && one.toLife === target.life
+    if (connection !== undefined && !isCurrent(connection)) {
+      this.#connections.delete(key)
+      // The sender finds the break out by the frame that it loses.
+      if (random.chance(0.5)) {
+        fail(`the connection to ${addressText(to)} was lost`)
+        return
+      }
+      connection = undefined
+    }
+    if (connection === undefined) {
+      connection = {
+        from: from.node,
+        to: owner,
+        fromLife: from.life,
+        toLife: target.life,
+        readyAt: { there: 0, back: 0 },
+        broken: false,
+      }
+      this.#connections.set(key, connection)
+    }
+    if (random.chance(this.faults.loss / 100)) connection.broken = true
+    this.#carry(connection, 'there', channel, Uint8Array.from(bytes), fail)
+  }
+
+  #carry(
+    connection: Connection,
+    way: 'there' | 'back',
+    channel: Channel,
+    bytes: Uint8Array,
+    fail: (reason: string) => void,
+  ): void {
+    const { random } = this.#wires
+    const [from, to] = way === 'there' ? [connection.from, connection.to] : [connection.to, connection.from]
+    const at = Math.max(this.#wires.now() + this.#delay(), connection.readyAt[way])
+    connection.readyAt[way] = at
+    this.#wires.at(at, () => {
+      const station = this.#stations.get(to)
+      const life = way === 'there' ? connection.toLife : connection.fromLife
+      if (
+        connection.broken ||
+        this.isCut(from, to) ||
+        station === undefined ||
+        !station.alive ||
+        station.life !== life
+      ) {
+        connection.broken = true
+        // Whether the sender learns of it is chance: the kernel had taken the bytes.
+        if (random.chance(0.5)) fail('the connection was lost')
+        else this.lost++
+        return
+      }
+      this.delivered++
+      const reply: Reply = (answer) => {
+        if (connection.broken) return
+        this.#carry(connection, way === 'there' ? 'back' : 'there', channel, Uint8Array.from(answer), () => {})
+      }
+      station.frames.get(channel)?.(bytes, reply)
+    })
+  }
+
+  #isCurrent(station: Station): boolean {
+    return station.alive && this.#stations.get(station.node) === station
+  }
+}

@@ -1,0 +1,247 @@
+/**
+ * A world in one process: a clock that jumps from event to event, and for each node an `Io` whose disk and network fail.
+ * The same seed gives the same run, because nothing here or in the nodes asks anything else for time or chance.
+ */
+import type { Channel, Io, LogLevel, ProbeOutcome, ProbeRequest } from '../../src/io/io.ts'
+import { Random } from '../../src/io/random.ts'
+import type { Address, Millis } from '../../src/model.ts'
+import { type DiskOperation, SimulatedDisk } from './disk.ts'
+import { SimulatedNetwork } from './network.ts'
+
+interface Event {
+  at: Millis
+  order: number
+  run: () => void
+}
+
+export interface DiskFaults {
+  /** How long a write or a sync takes. */
+  delayMin: Millis
+  delayMax: Millis
+  /** How often an operation fails with EIO; the node must halt. */
+  failure: number
+}
+
+export const quickDisk: DiskFaults = { delayMin: 0.05, delayMax: 0.5, failure: 0 }
+
+export interface NodePlace {
+  name: string
+  disk: SimulatedDisk
+  diskFaults: DiskFaults
+  addresses: Partial<Record<Channel, Address>>
+  /** How fast its clock runs; its offset is chosen by chance. */
+  rate: number
+  /** Until then the process stands still: a stopped virtual machine, a garbage collection. */
+  pausedUntil: Millis
+  /** What waits for the end of a pause. */
+  alive: boolean
+  halted: Error | undefined
+  life: number
+}
+
+export class World {
+  now: Millis = 0
+  readonly random: Random
+  readonly network: SimulatedNetwork
+  readonly nodes = new Map<string, NodePlace>()
+  readonly lines: string[] = []
+  /** Scripted results of checks. */
+  probe: (node: string, request: ProbeRequest) => ProbeOutcome = () => ({ status: 'passing', output: '' })
+  /** Called when a node halts itself; default: nothing, it is down. */
+  onHalt: (node: string, reason: Error) => void = () => {}
+  /** Keep log lines. */
+  logging: boolean
+
+  readonly #events: Event[] = []
+  #order = 0
+  /** hono needs up to three turns for a request in process; promises alone need one. */
+  readonly #settleTurns: number
+
+  constructor(seed: number, options: { logging?: boolean; settleTurns?: number } = {}) {
+    this.#settleTurns = options.settleTurns ?? 1
+    this.random = new Random(seed)
+    this.logging = options.logging ?? false
+    this.network = new SimulatedNetwork({
+      now: () => this.now,
+      at: (time, run) => this.at(time, run),
+      random: new Random(this.random.word()),
+    })
+  }
+
+  /** A machine with a disk and addresses; no process runs on it yet. */
+  place(name: string, addresses: NodePlace['addresses']): NodePlace {
+    const place: NodePlace = {
+      name,
+      disk: new SimulatedDisk(new Random(this.random.word())),
+      diskFaults: quickDisk,
+      addresses,
+      rate: 1,
+      pausedUntil: 0,
+      alive: false,
+      halted: undefined,
+      life: 0,
+    }
+    this.nodes.set(name, place)
+    return place
+  }
+
+  /** The doors of a new life of the node. */
+  boot(name: string): Io {
+    const place = this.#place(name)
+    place.life++
+    place.alive = true
+    place.halted = undefined
+    place.pausedUntil = 0
+    const { life } = place
+    const current = () => place.alive && place.life === life
+    const offset = this.random.between(0, 1_000_000)
+    const started = this.now
+    return {
+      clock: {
+        now: () => offset + (this.now - started) * place.rate,
+        wall: () => 1_700_000_000_000 + this.now,
+      },
+      random: new Random(this.random.word()),
+      disk: place.disk.open((operation) => this.#diskTurn(place, operation)),
+      network: this.network.open(name, place.addresses),
+      probe: async (request) => this.probe(name, request),
+      log: (level: LogLevel, area, message, fields) => {
+        if (!this.logging || level === 'trace') return
+        const extra = fields === undefined ? '' : ` ${JSON.stringify(fields)}`
+        this.lines.push(`${this.now.toFixed(1).padStart(9)} ${name} [${level}] ${area}: ${message}${extra}`)
+      },
+      halt: (reason) => {
+        if (!current()) return
+        this.note(`${name} halted: ${reason.message}`)
+        place.halted = reason
+        this.crash(name, true)
+        this.onHalt(name, reason)
+      },
+    }
+  }
+
+  /** The process is gone at once. `keepCache`: the machine lives on, and with it what was written but not synced. */
+  crash(name: string, keepCache: boolean): void {
+    const place = this.#place(name)
+    place.alive = false
+    place.disk.crash(keepCache)
+    this.network.close(name)
+  }
+
+  /** Runs later, unless that life of the node is over; during a pause it waits for the pause to end. */
+  nodeAt(name: string, time: Millis, run: () => void): void {
+    const place = this.#place(name)
+    const { life } = place
+    this.at(time, () => {
+      if (!place.alive || place.life !== life) return
+      if (place.pausedUntil > this.now) this.nodeAt(name, place.pausedUntil, run)
+      else run()
+    })
+  }
+
+  /** Ticks a node every `interval` of its own clock as long as it lives. */
+  every(name: string, interval: Millis, tick: () => void): void {
+    const place = this.#place(name)
+    const next = () => {
+      tick()
+      this.nodeAt(name, this.now + interval / place.rate, next)
+    }
+    this.nodeAt(name, this.now + this.random.fraction() * interval, next)
+  }
+
+  at(time: Millis, run: () => void): void {
+    push(this.#events, { at: Math.max(time, this.now), order: this.#order++, run })
+  }
+
+  after(delay: Millis, run: () => void): void {
+    this.at(this.now + delay, run)
+  }
+
+  /** Resolves after so much time of this world. */
+  sleep(delay: Millis): Promise<void> {
+    return new Promise((resolve) => this.after(delay, resolve))
+  }
+
+  note(line: string): void {
+    if (this.logging) this.lines.push(`${this.now.toFixed(1).padStart(9)} ${line}`)
+  }
+
+  /** Lets everything happen up to `time`. */
+  async runUntil(time: Millis): Promise<void> {
+    while (this.#events.length > 0 && this.#events[0]!.at <= time) {
+      const event = pop(this.#events)!
+      this.now = Math.max(this.now, event.at)
+      event.run()
+      for (let turns = 0; turns < this.#settleTurns; turns++) await turn()
+    }
+    this.now = Math.max(this.now, time)
+  }
+
+  runFor(duration: Millis): Promise<void> {
+    return this.runUntil(this.now + duration)
+  }
+
+  /** Lets time pass until `condition` holds, at most `patience`. Returns whether it came to hold. */
+  async runWhile(condition: () => boolean, patience: Millis, step: Millis = 10): Promise<boolean> {
+    const end = this.now + patience
+    while (condition()) {
+      if (this.now >= end) return false
+      await this.runUntil(Math.min(end, this.now + step))
+    }
+    return true
+  }
+
+  async #diskTurn(place: NodePlace, operation: DiskOperation): Promise<void> {
+    const { delayMin, delayMax, failure } = place.diskFaults
+    const modifies = operation !== 'read' && operation !== 'list' && operation !== 'lock'
+    const delay = modifies ? delayMin + this.random.fraction() * (delayMax - delayMin) : 0.01
+    await new Promise<void>((resolve) => this.nodeAt(place.name, this.now + delay, resolve))
+    if (modifies && failure > 0 && this.random.chance(failure)) {
+      throw Object.assign(new Error(`EIO: i/o error, ${operation}`), { code: 'EIO' })
+    }
+  }
+
+  #place(name: string): NodePlace {
+    const place = this.nodes.get(name)
+    if (place === undefined) throw new Error(`no node is called ${name}`)
+    return place
+  }
+}
+
+/** A turn of the real loop: every chain of promises that waits for nothing else has ended when it comes. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+function before(one: Event, other: Event): boolean {
+  return one.at < other.at || (one.at === other.at && one.order < other.order)
+}
+
+function push(heap: Event[], event: Event): void {
+  let at = heap.length
+  heap.push(event)
+  while (at > 0) {
+    const parent = (at - 1) >> 1
+    if (!before(event, heap[parent]!)) break
+    heap[at] = heap[parent]!
+    at = parent
+  }
+  heap[at] = event
+}
+
+function pop(heap: Event[]): Event | undefined {
+  const first = heap[0]
+  const last = heap.pop()
+  if (first === undefined || last === undefined || heap.length === 0) return first
+  let at = 0
+  for (;;) {
+    let child = 2 * at + 1
+    if (child >= heap.length) break
+    if (child + 1 < heap.length && before(heap[child + 1]!, heap[child]!)) child++
+    if (!before(heap[child]!, last)) break
+    heap[at] = heap[child]!
+    at = child
+  }
+  heap[at] = last
+  return first
+}
