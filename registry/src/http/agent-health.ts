@@ -3,7 +3,7 @@ import type { AgentSurface, LocalCheck } from '../agent/surface.ts'
 import { Refused } from '../errors.ts'
 import type { ServiceDefinition } from '../model.ts'
 import { type Asked, type Endpoint, json } from './endpoint.ts'
-import { isMaintenance, sortedChecks, sortedServices } from './local.ts'
+import { isMaintenanceId, sortedChecks, sortedServices } from './local.ts'
 import { agentCheck, agentService } from './shapes.ts'
 
 type Aggregated = 'passing' | 'warning' | 'critical' | 'maintenance'
@@ -75,7 +75,7 @@ function shapedCheck(surface: AgentSurface, check: LocalCheck, service: ServiceD
 }
 
 function statusOf(check: LocalCheck): Aggregated {
-  if (isMaintenance(check)) return 'maintenance'
+  if (isMaintenanceId(check.result.id)) return 'maintenance'
   const { status } = check.result
   return status === 'passing' || status === 'warning' ? status : 'critical'
 }

@@ -12,14 +12,11 @@ import { Fields, parseJson } from './decode.ts'
 import { type Asked, type Endpoint, empty, type HttpOptions, json } from './endpoint.ts'
 import { filterOf } from './filter.ts'
 import { encode } from './json.ts'
-import { localServices, sortedChecks, sortedServices } from './local.ts'
+import { isMaintenanceId, localServices, sortedChecks, sortedServices } from './local.ts'
 import { readOptions, waiting } from './query.ts'
 import { checkRegistration, dnsWarnings, serviceRegistration } from './registration.ts'
 import { checkShape, serviceShape } from './selector.ts'
 import { agentCheck, agentService, consulMember } from './shapes.ts'
-
-/** Consul's `check_output_max_size`. */
-const outputBytesMax = 4096
 
 // Vivaldi's starting point: round trips are not measured, but the field is part of the shape.
 const coordinate = { Vec: [0, 0, 0, 0, 0, 0, 0, 0], Error: 1.5, Adjustment: 0, Height: 0.00001 }
@@ -183,27 +180,19 @@ async function updateCheck(surface: AgentSurface, asked: Asked): Promise<Respons
   if (status !== 'passing' && status !== 'warning' && status !== 'critical') {
     throw new BadRequest(`Invalid check status: '${status}'`)
   }
-  await updateTtl(surface, asked.name, status, cutOutput(fields.text('Output')))
+  await updateTtl(surface, asked.name, status, fields.text('Output'))
   return empty()
 }
 
 async function updateTtl(surface: AgentSurface, id: string, status: CheckStatus, output: string): Promise<void> {
+  // Consul 1.8 does not tell an unknown check from one that is not a TTL check.
+  const refused = new Refused(`CheckID ${JSON.stringify(id)} does not have associated TTL`)
+  if (isMaintenanceId(id)) throw refused
   try {
     await surface.local.updateTtl(id, status, output)
   } catch (error) {
-    // Consul 1.8 does not tell an unknown check from one that is not a TTL check.
-    if (!(error instanceof NotFound) && !(error instanceof BadRequest)) throw error
-    throw new Refused(`CheckID ${JSON.stringify(id)} does not have associated TTL`)
+    throw error instanceof NotFound || error instanceof BadRequest ? refused : error
   }
-}
-
-function cutOutput(output: string): string {
-  const bytes = Buffer.from(output)
-  if (bytes.length <= outputBytesMax) return output
-  // Not in the middle of a character.
-  let end = outputBytesMax
-  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--
-  return `${bytes.toString('utf8', 0, end)} ... (captured ${outputBytesMax} of ${bytes.length} bytes)`
 }
 
 async function join(surface: AgentSurface, { name, query }: Asked): Promise<Response> {

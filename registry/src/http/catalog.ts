@@ -1,11 +1,11 @@
 /** `/v1/catalog/`: what the cluster knows of nodes and services, and registering there without an agent. */
 import type { AgentSurface } from '../agent/surface.ts'
 import { BadRequest, Refused } from '../errors.ts'
+import { formatDuration } from '../health/duration.ts'
 import type { CheckResult, NodeDefinition, ServiceDefinition } from '../model.ts'
 import type { Command } from '../store/command.ts'
 import { readBody } from './body.ts'
 import { Fields, parseJson } from './decode.ts'
-import { formatDuration } from './duration.ts'
 import { type Asked, type Endpoint, type HttpOptions, json } from './endpoint.ts'
 import { filterOf } from './filter.ts'
 import { consistency, FailedRead, localOnly, nodeMeta, type Question, reading, readOptions } from './query.ts'

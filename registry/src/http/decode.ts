@@ -4,8 +4,8 @@
  * not known are skipped: newer clients send many.
  */
 import { BadRequest } from '../errors.ts'
+import { parseDuration } from '../health/duration.ts'
 import type { Millis } from '../model.ts'
-import { parseDuration } from './duration.ts'
 
 const utf8 = new TextDecoder()
 
@@ -78,9 +78,11 @@ export class Fields {
     if (value === undefined || value === '') return 0
     if (typeof value === 'number') return value / 1e6
     if (typeof value !== 'string') throw this.#mismatch(value, name, 'time.Duration')
-    const duration = parseDuration(value)
-    if ('complaint' in duration) throw decodeFailed(duration.complaint)
-    return duration.millis
+    try {
+      return parseDuration(value)
+    } catch (error) {
+      throw decodeFailed((error as BadRequest).message)
+    }
   }
 
   texts(name: string): string[] {

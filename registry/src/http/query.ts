@@ -5,10 +5,10 @@
  */
 import type { AgentSurface, Fresh, Freshness } from '../agent/surface.ts'
 import { BadRequest, Refused } from '../errors.ts'
+import { parseDuration } from '../health/duration.ts'
 import type { Index, Millis, Node } from '../model.ts'
 import type { Indexed, Topic, View } from '../store/view.ts'
 import { Abandoned } from './body.ts'
-import { parseDuration } from './duration.ts'
 import type { Asked, HttpOptions } from './endpoint.ts'
 
 export interface ReadOptions {
@@ -46,9 +46,8 @@ export function readOptions(asked: Asked, options: HttpOptions): ReadOptions {
   if (query.size === 0) return read
   const wait = query.get('wait')
   if (wait) {
-    const duration = parseDuration(wait)
-    if ('complaint' in duration) throw new BadRequest('Invalid wait time')
-    if (duration.millis > 0) read.wait = Math.min(duration.millis, longest)
+    const duration = durationOr(wait, 'Invalid wait time')
+    if (duration > 0) read.wait = Math.min(duration, longest)
   }
   const index = query.get('index')
   if (index) {
@@ -58,11 +57,10 @@ export function readOptions(asked: Asked, options: HttpOptions): ReadOptions {
   if (query.has('stale')) read.freshness = 'stale'
   const maxStale = query.get('max_stale')
   if (maxStale) {
-    const duration = parseDuration(maxStale)
-    if ('complaint' in duration) throw new BadRequest(`Invalid max_stale value ${JSON.stringify(maxStale)}`)
-    if (duration.millis > 0) {
+    const duration = durationOr(maxStale, `Invalid max_stale value ${JSON.stringify(maxStale)}`)
+    if (duration > 0) {
       read.freshness = 'stale'
-      read.maxStale = duration.millis
+      read.maxStale = duration
     }
   }
   if (query.has('consistent')) {
@@ -74,6 +72,14 @@ export function readOptions(asked: Asked, options: HttpOptions): ReadOptions {
   if (query.has('cached')) useCache(read, asked.request.headers.get('cache-control'))
   read.dc = query.get('dc') ?? ''
   return read
+}
+
+function durationOr(text: string, complaint: string): Millis {
+  try {
+    return parseDuration(text)
+  } catch {
+    throw new BadRequest(complaint)
+  }
 }
 
 /** RFC 9111 directives that Consul's agent cache honours. */

@@ -3,6 +3,7 @@
  * sentences when something is wrong. Whoever reads definitions from elsewhere (configuration files) can use these too.
  */
 import { BadRequest, Refused } from '../errors.ts'
+import { outputMaxDefault } from '../health/checks.ts'
 import type { CheckDefinition, CheckKind } from '../health/definition.ts'
 import type { CheckStatus, Millis, ServiceAddress, ServiceDefinition } from '../model.ts'
 import { Fields } from './decode.ts'
@@ -11,11 +12,6 @@ export interface ServiceRegistration {
   service: ServiceDefinition
   checks: CheckDefinition[]
 }
-
-const intervalMin: Millis = 1000
-const timeoutDefault: Millis = 10_000
-const outputMaxDefault = 4096
-const deregisterMin: Millis = 60_000
 
 /** `PUT /v1/agent/service/register`. @throws BadRequest, Refused */
 export function serviceRegistration(body: unknown): ServiceRegistration {
@@ -241,14 +237,15 @@ function checkDefinition(check: GivenCheck, id: string, name: string, serviceId:
     initialOutput: '',
     successesBeforePassing: Math.max(0, check.successBeforePassing),
     failuresBeforeCritical: Math.max(0, check.failuresBeforeCritical),
-    deregisterServiceAfter: check.deregisterAfter <= 0 ? 0 : Math.max(deregisterMin, check.deregisterAfter),
+    deregisterServiceAfter: Math.max(0, check.deregisterAfter),
     how: kindOf(check),
   }
 }
 
 function kindOf(check: GivenCheck): CheckKind {
-  const interval = Math.max(intervalMin, check.interval)
-  const timeout = check.timeout > 0 ? check.timeout : timeoutDefault
+  const { interval, tlsSkipVerify } = check
+  const timeout = Math.max(0, check.timeout)
+  const outputMax = check.outputMaxSize || outputMaxDefault
   if (check.http !== '') {
     return {
       type: 'http',
@@ -256,14 +253,14 @@ function kindOf(check: GivenCheck): CheckKind {
       method: check.method || 'GET',
       headers: check.header,
       body: check.body,
-      tlsSkipVerify: check.tlsSkipVerify,
+      tlsSkipVerify,
       interval,
       timeout,
-      outputMax: check.outputMaxSize || outputMaxDefault,
+      outputMax,
     }
   }
   if (check.tcp !== '') return { type: 'tcp', target: check.tcp, interval, timeout }
-  return { type: 'ttl', ttl: check.ttl }
+  return { type: 'ttl', ttl: check.ttl, outputMax }
 }
 
 /** '' is "not given". */
