@@ -27,7 +27,7 @@ function parseIpv4(text: string): number[] | undefined {
 function parseIpv6(text: string): number[] | undefined {
   const halves = text.split('::')
   if (halves.length > 2) return undefined
-  const [head, tail] = halves.map((half) => parseGroups(half))
+  const [head, tail] = halves.map((half, at) => parseGroups(half, at === halves.length - 1))
   if (head === undefined) return undefined
   if (halves.length === 1) return head.length === 16 ? head : undefined
   if (tail === undefined) return undefined
@@ -37,8 +37,8 @@ function parseIpv6(text: string): number[] | undefined {
   return [...head, ...new Array<number>(missing).fill(0), ...tail]
 }
 
-/** Octets of colon-separated groups; the last may be a dotted IPv4 address. '' is no groups. */
-function parseGroups(text: string): number[] | undefined {
+/** Octets of colon-separated groups; the last of the whole address may be a dotted IPv4 address. '' is no groups. */
+function parseGroups(text: string, isEnd: boolean): number[] | undefined {
   if (text === '') return []
   const octets: number[] = []
   const groups = text.split(':')
@@ -48,7 +48,7 @@ function parseGroups(text: string): number[] | undefined {
       octets.push(value >> 8, value & 255)
       continue
     }
-    const dotted = at === groups.length - 1 ? parseIpv4(group) : undefined
+    const dotted = isEnd && at === groups.length - 1 ? parseIpv4(group) : undefined
     if (dotted === undefined) return undefined
     octets.push(...dotted)
   }

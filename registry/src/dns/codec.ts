@@ -1,6 +1,6 @@
 /**
  * DNS messages between values and bytes (RFC 1035 §4). Relies on nothing but the packet: every read is checked, and
- * a compression pointer may only point backwards, so decoding ends in linear time whatever the bytes are. Decoding
+ * compression pointers only lead backwards and are few, so decoding ends soon whatever the bytes are. Decoding
  * answers undefined instead of throwing; encoding trusts its caller for names that fit (`name.ts` makes them).
  */
 import { formatAddress, parseAddress } from './address.ts'
@@ -20,6 +20,8 @@ import {
 export const headerLength = 12
 /** A name with its length octets and the root's (RFC 1035 §2.3.4). */
 const nameLengthMax = 255
+/** Every pointer of a name that is worth its two octets stands for a label at least, and no name has more labels. */
+const pointersMax = 126
 
 /** Thrown inside this file only. */
 class Malformed extends Error {}
@@ -181,6 +183,7 @@ class Reader {
     // Where a pointer may lead: before every octet of this name read so far.
     let before = at
     let after: number | undefined
+    let pointers = 0
     for (;;) {
       const size = this.#packet[at]
       if (size === undefined) throw new Malformed('name past the end')
@@ -190,6 +193,7 @@ class Reader {
         if (low === undefined) throw new Malformed('pointer past the end')
         const target = ((size & 0x3f) << 8) | low
         if (target >= before) throw new Malformed('pointer that does not lead backwards')
+        if (++pointers > pointersMax) throw new Malformed('too many pointers')
         after ??= at + 2
         before = target
         at = target

@@ -10,7 +10,8 @@ import { type DnsOptions, dnsDefaults, dnsSettings } from '../../src/dns/options
 import { type Exchange, Recursors } from '../../src/dns/recursors.ts'
 import { Responder } from '../../src/dns/respond.ts'
 import { Random } from '../../src/io/random.ts'
-import { encodeCommand, Store } from '../../src/store/store.ts'
+import { Store } from '../../src/store/store.ts'
+import { type Registration, storeOf } from './catalog.ts'
 import { digQuery, recordText } from './dig.ts'
 
 interface Recorded {
@@ -28,38 +29,13 @@ interface Recorded {
   tcpRetry?: boolean
 }
 
-interface Registration {
-  Node: string
-  Address: string
-  TaggedAddresses?: Record<string, string>
-  NodeMeta?: Record<string, string>
-  SkipNodeUpdate?: boolean
-  Service?: {
-    ID?: string
-    Service: string
-    Tags?: string[]
-    Address?: string
-    Port?: number
-    Weights?: { Passing: number; Warning: number }
-  }
-  Check?: RegisteredCheck
-  Checks?: RegisteredCheck[]
-}
-interface RegisteredCheck {
-  CheckID?: string
-  Name: string
-  Status: string
-  ServiceID?: string
-}
-
 function golden(profile: string): { node: string; registrations: Registration[]; questions: Recorded[] } {
   return JSON.parse(readFileSync(new URL(`../data/golden-dns/${profile}.json`, import.meta.url), 'utf8'))
 }
 
 /** The store that the recording's registrations make, with the server itself as its agent registers it. */
-function catalog(profile: string, serverPort: number): Store {
+function recordedCatalog(profile: string, serverPort: number): Store {
   const { node, registrations } = golden(profile)
-  const store = new Store()
   const server: Registration = {
     Node: node,
     Address: '127.0.0.1',
@@ -68,52 +44,7 @@ function catalog(profile: string, serverPort: number): Store {
     Service: { ID: 'consul', Service: 'consul', Port: serverPort },
     Check: { CheckID: 'serfHealth', Name: 'Serf Health Status', Status: 'passing' },
   }
-  for (const [at, registration] of [server, ...registrations].entries()) {
-    const result = store.apply(at + 1, encodeCommand(command(registration)))
-    assert.deepEqual(result, { value: true })
-  }
-  return store
-}
-
-function command(registration: Registration): Parameters<typeof encodeCommand>[0] {
-  const { Service: service } = registration
-  return {
-    type: 'catalog.register',
-    node: {
-      id: '',
-      name: registration.Node,
-      address: registration.Address,
-      datacenter: 'dc1',
-      taggedAddresses: registration.TaggedAddresses ?? null,
-      meta: registration.NodeMeta ?? null,
-    },
-    ...(registration.SkipNodeUpdate ? { skipNodeUpdate: true } : {}),
-    ...(service === undefined
-      ? {}
-      : {
-          service: {
-            id: service.ID ?? service.Service,
-            name: service.Service,
-            tags: service.Tags ?? [],
-            address: service.Address ?? '',
-            port: service.Port ?? 0,
-            taggedAddresses: null,
-            meta: null,
-            weights: { passing: service.Weights?.Passing ?? 1, warning: service.Weights?.Warning ?? 1 },
-            enableTagOverride: false,
-          },
-        }),
-    checks: [...(registration.Check ? [registration.Check] : []), ...(registration.Checks ?? [])].map((check) => ({
-      id: check.CheckID ?? check.Name,
-      name: check.Name,
-      status: check.Status,
-      notes: '',
-      output: '',
-      serviceId: check.ServiceID ?? '',
-      type: '',
-      definition: {},
-    })),
-  }
+  return storeOf([server, ...registrations])
 }
 
 /** What a question brought back, in the words of `dig`. */
@@ -184,7 +115,8 @@ function compare(recorded: Recorded, ours: Seen, { sizes }: { sizes: boolean }):
   assert.equal(ours.subnet, recorded.subnet)
   // dig counts OPT as an additional record.
   assert.equal(ours.additional.length + (ours.edns ? 1 : 0), recorded.counts.additional ?? 0)
-  const isChance = recorded.dig.toLowerCase().includes('g-many') && recorded.answer.length > 1 && recorded.answer.length < 8
+  const isChance =
+    recorded.dig.toLowerCase().includes('g-many') && recorded.answer.length > 1 && recorded.answer.length < 8
   const comparable = (lines: string[]) => lines.map((line) => (isChance ? anyOfMany(line) : withoutSerial(line))).sort()
   for (const section of ['answer', 'authority', 'additional'] as const) {
     assert.deepEqual(comparable(ours[section]), comparable(recorded[section]), section)
@@ -242,7 +174,7 @@ function refused(reason: string) {
 
 describe('DNS as Consul 1.8.7 was recorded', () => {
   describe('with its defaults', () => {
-    const store = catalog('default', 18300)
+    const store = recordedCatalog('default', 18300)
     const responder = new Responder(() => store, new Random(1), dnsSettings(dnsDefaults), undefined)
     for (const recorded of golden('default').questions) {
       const difference = differences[recorded.id]
@@ -279,7 +211,7 @@ describe('DNS as Consul 1.8.7 was recorded', () => {
       recursors: ['127.0.0.1:18653'],
       recursorTimeout: 1000,
     }
-    const store = catalog('dns-custom', 19300)
+    const store = recordedCatalog('dns-custom', 19300)
     const settings = dnsSettings(options)
     const recursors = new Recursors({
       servers: settings.recursorAddresses,
