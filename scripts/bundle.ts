@@ -34,7 +34,9 @@ const banner = [
 const asked = process.argv.slice(2)
 const mistakes = asked.filter((name) => !(name in programs))
 if (mistakes.length > 0) {
-  console.error(`scripts/bundle.ts: expected any of ${Object.keys(programs).join(', ')}, received ${mistakes.join(', ')}`)
+  console.error(
+    `scripts/bundle.ts: expected any of ${Object.keys(programs).join(', ')}, received ${mistakes.join(', ')}`,
+  )
   process.exit(2)
 }
 

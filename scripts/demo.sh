@@ -93,7 +93,7 @@ report_is_complete() {
   report_of "$1" | awk -v one="$2" -v two="$3" '
     /^Application distributed_app with element server[12] on port 200[12] found on node host[12] \(/ {
       if (!seen[$0]++) instances++
-      ports[$9] = 1; nodes[$13 $14] = 1 }
+      ports[$8] = 1; nodes[$12 $13] = 1 }
     /^We can also resolve DNS - distributed_app resolves to / && index($0, one) && index($0, two) { resolved++ }
     END { exit !(instances == 4 && resolved == 4 && ports["2001"] && ports["2002"] &&
       nodes["host1(" one ")."] && nodes["host2(" two ")."]) }'

@@ -1,0 +1,180 @@
+/**
+ * The demo on three engines, and what happens to it when hosts fail. scripts/demo.sh checks sections 1 to 5 by itself,
+ * word for word; the tests after that go on with what it leaves running, in this order.
+ */
+import assert from 'node:assert/strict'
+import { addresses, assertReport, type HostName, Hosts, names, until } from './hosts.ts'
+
+const hosts = new Hosts('rollcall-demo')
+
+interface Instance {
+  Node: string
+  ServiceID: string
+  ServicePort: number
+}
+
+/** `node/id/port` of every instance in the catalog, sorted. */
+const instances = (asked: HostName, service = 'distributed_app') =>
+  hosts
+    .get<Instance[]>(asked, `/v1/catalog/service/${service}`)
+    .map(({ Node, ServiceID, ServicePort }) => `${Node}/${ServiceID}/${ServicePort}`)
+    .sort()
+
+const four = ['host1/server1/2001', 'host1/server2/2002', 'host2/server1/2001', 'host2/server2/2002']
+const others = (one: HostName) => names.filter((name) => name !== one) as [HostName, HostName]
+const put = (host: HostName, key: string, value: string, timeout?: number) =>
+  hosts.ask(host, 'PUT', `/v1/kv/${key}`, value, timeout)
+const raw = (host: HostName, key: string) => hosts.ask(host, 'GET', `/v1/kv/${key}?raw`).text
+const nodeId = (asked: HostName, name: string) =>
+  hosts.get<{ Node: string; ID: string }[]>(asked, '/v1/catalog/nodes').find(({ Node }) => Node === name)?.ID
+const voters = (asked: HostName) => hosts.get<string[]>(asked, '/v1/status/peers').sort()
+
+/** Three alive members and one leader, as every host sees it, and the application on both its hosts. */
+async function whole(): Promise<void> {
+  for (const host of names) {
+    await until(60, `three members as ${host} sees them`, () =>
+      names.every((name) => hosts.members(host)[name] === 'alive'),
+    )
+    await until(30, `a leader as ${host} sees it`, () => hosts.leader(host) !== undefined)
+    await until(60, `four instances as ${host} sees them`, () => instances(host).join() === four.join())
+    await until(30, `both addresses on ${host}`, () => {
+      const wanted = [addresses.host2, addresses.host1].sort()
+      return hosts.dig(host, 'distributed_app.service.consul').join() === wanted.join()
+    })
+  }
+}
+
+/** The containers of the demo on a host that was switched on again; as typed there, they have no restart policy. */
+function startContainers(host: HostName): void {
+  hosts.type(host, `docker start ${host}_agent`)
+  hosts.type(host, `docker start $(docker ps -aq --filter status=exited --filter status=created)`)
+}
+
+describe('the demo on three Docker engines', () => {
+  before(() => {
+    hosts.must(['scripts/demo.sh', '--down'])
+    const { code, output } = hosts.script(['scripts/demo.sh', '--docker'])
+    assert.equal(code, 0, output)
+    assertReport(output)
+  })
+  after(() => {
+    hosts.must(['scripts/hosts.sh', 'down'])
+  })
+
+  it('leaves exactly four instances, whoever is asked', async () => {
+    await whole()
+  })
+
+  it('a registrator registers the containers of its own engine, and none of ours', () => {
+    const services = hosts.get<Record<string, string[]>>('host1', '/v1/catalog/services')
+    assert.deepEqual(Object.keys(services).sort(), ['consul', 'distributed_app', 'redis'])
+    const [redis, ...more] = hosts.get<(Instance & { ServiceAddress: string })[]>('host1', '/v1/catalog/service/redis')
+    assert.deepEqual(more, [])
+    assert.equal(redis?.Node, 'host3')
+    assert.equal(redis?.ServicePort, 10000)
+    assert.equal(redis?.ServiceID, 'host3:redis.0:6379')
+  })
+
+  it('a killed Redis is gone from DNS on every host, and one started again is back', async () => {
+    hosts.type('host3', 'docker kill redis.0')
+    for (const host of names) {
+      await until(10, `no redis on ${host}`, () => hosts.dig(host, 'redis.service.consul').length === 0)
+    }
+    hosts.type('host3', 'docker rm redis.0; docker run -d -p 10000:6379 --name redis.0 rollcall/redis')
+    for (const host of names) {
+      await until(10, `redis on ${host}`, () => hosts.dig(host, 'redis.service.consul').join() === addresses.host3)
+    }
+  })
+
+  it('the application counts its hits in the Redis it found, together on both hosts', async () => {
+    const hits = (host: HostName) => {
+      const program = 'fetch("http://127.0.0.1:2001/hits").then((r) => r.text()).then(console.log)'
+      return Number(/^(\d+) hit/.exec(hosts.type(host, `docker exec ${host}_distributed node -e '${program}'`))?.[1])
+    }
+    await until(20, 'the application counts', () => hits('host1') > 0)
+    const before = hits('host1')
+    assert.equal(hits('host2'), before + 1)
+  })
+
+  it('a greeting changed in the key-value store changes the answer without a restart', async () => {
+    const program = 'fetch("http://127.0.0.1:2002/").then((r) => r.text()).then(console.log)'
+    const greeting = () => hosts.type('host2', `docker exec host2_distributed node -e '${program}'`)
+    assert.equal(greeting(), 'Hello World!')
+    assert.equal(put('host3', 'distributed_app/config/greeting', 'Hello Rollcall!').text, 'true')
+    await until(10, 'the new greeting', () => greeting() === 'Hello Rollcall!')
+    hosts.ask('host3', 'DELETE', '/v1/kv/distributed_app/config/greeting')
+    await until(10, 'the old greeting', () => greeting() === 'Hello World!')
+  })
+
+  it('four instances after every registrator was restarted', async () => {
+    for (const host of names) hosts.type(host, `docker restart ${host}_registrator`)
+    await until(20, 'redis is still known', () => instances('host1', 'redis').length === 1)
+    assert.deepEqual(instances('host2'), four)
+  })
+
+  it('a host cut off refuses writes and answers DNS with what it last knew', async () => {
+    await whole()
+    const cut = 'host2'
+    hosts.hosts('cut', cut)
+    try {
+      const before = hosts.dig(cut, 'consul.service.consul')
+      const { status, text } = put(cut, 'test/cut', 'never', 20_000)
+      assert.equal(status, 500, text)
+      assert.deepEqual(hosts.dig(cut, 'distributed_app.service.consul'), [addresses.host2, addresses.host1].sort())
+      assert.equal(before.length, 3)
+      await until(10, 'a write on the others', () => put('host1', 'test/cut', 'others').text === 'true')
+    } finally {
+      hosts.hosts('heal', cut)
+    }
+    await whole()
+    assert.equal(raw(cut, 'test/cut'), 'others')
+    assert.equal(put(cut, 'test/cut', 'healed').text, 'true')
+  })
+
+  it('with the leader host without power, a write succeeds elsewhere within 5 s; it comes back from its disk', async () => {
+    await whole()
+    const dead = hosts.leader('host3') as HostName
+    const [one, two] = others(dead)
+    const id = nodeId(one, dead)
+    assert.match(id ?? '', /^[0-9a-f-]{36}$/)
+    assert.equal(put(one, 'test/before', dead).text, 'true')
+
+    hosts.hosts('kill', dead)
+    await until(5, 'a write through another host', () => put(one, 'test/after', 'written', 1000).text === 'true')
+
+    for (const host of [one, two]) {
+      await until(60, `${dead} known dead on ${host}`, () => hosts.members(host)[dead] === 'failed')
+      for (const name of ['consul.service.consul', 'distributed_app.service.consul']) {
+        await until(10, `no instance of ${dead} in ${name} on ${host}`, () => {
+          const answer = hosts.dig(host, name)
+          return answer.length > 0 && !answer.includes(addresses[dead])
+        })
+      }
+    }
+
+    hosts.hosts('start', dead)
+    startContainers(dead)
+    await whole()
+    assert.equal(nodeId(one, dead), id)
+    assert.equal(raw(dead, 'test/after'), 'written')
+    assert.equal(raw(dead, 'test/before'), dead)
+  })
+
+  it('host1 with its disk lost, and the same words typed again, joins the living cluster', async () => {
+    await whole()
+    put('host2', 'test/kept', 'kept')
+    hosts.type('host1', 'docker rm -fv host1_agent')
+    hosts.type(
+      'host1',
+      `PUBLIC_IP="$(ifconfig ens160 | awk -F ' *|:' '/inet /{print $3}')"
+       docker run -d -h $HOSTNAME -p 8300:8300 -p 8301:8301 -p 8301:8301/udp -p 8302:8302 -p 8302:8302/udp \
+         -p 8400:8400 -p 8500:8500 -p 53:53/udp --dns=172.17.0.1 --dns=8.8.8.8 --dns-search=service.consul \
+         --name host1_agent rollcall/registry -server -advertise=$PUBLIC_IP -bootstrap-expect=3`,
+    )
+    await whole()
+    for (const host of names) {
+      await until(30, `the old key on ${host}`, () => raw(host, 'test/kept') === 'kept')
+      await until(30, `three voters as ${host} sees them`, () => voters(host).length === 3)
+    }
+  })
+})
