@@ -59,6 +59,7 @@ const leavingLasts: Millis = 30_000
 const transferWait: Millis = 3_000
 const statusTimeout: Millis = 1_000
 const membersKept = 64
+const rejoinInterval: Millis = 5_000
 
 export class Agent implements AgentSurface {
   readonly #io: Io
@@ -311,13 +312,22 @@ export class Agent implements AgentSurface {
     for (const [id, until] of this.#leaving) if (now >= until) this.#leaving.delete(id)
   }
 
-  /** Members of former times are asked for their company again. Says on how many it can count: 0 for a fresh agent. */
-  async rejoin(): Promise<number> {
+  /** How many members this agent knew before it was stopped; 0 for a fresh one. */
+  get knownBefore(): number {
+    return this.#nodeFile.members.length
+  }
+
+  /** Asks the members of former times for their company until one answers, or somebody else was found. */
+  async rejoin(): Promise<void> {
     const known = this.#nodeFile.members
-    if (known.length === 0) return 0
-    const joined = await this.join(known, 'lan').catch(() => 0)
-    this.#io.log('info', 'serf', `re-joined to previously known nodes: ${joined} of ${known.length} answered`)
-    return known.length
+    while (known.length > 0 && !this.#stopped && !this.#left) {
+      const joined = await this.join(known, 'lan').catch(() => 0)
+      if (joined > 0 || this.#others().length > 0) {
+        this.#io.log('info', 'serf', `Re-joined to previously known nodes: ${joined} of ${known.length} answered`)
+        return
+      }
+      await this.#deadlines.until(this.#io.clock.now() + rejoinInterval)
+    }
   }
 
   /** The first attempt to join is over, whatever came of it: from now on this node may begin a cluster if told to. */
@@ -389,6 +399,13 @@ export class Agent implements AgentSurface {
     })
   }
 
+  /** Alive members besides ourselves. */
+  #others(): Member[] {
+    return this.members('lan').filter(
+      ({ name, status }) => name !== this.#options.name && (status === 'alive' || status === 'suspect'),
+    )
+  }
+
   #node(): NodeDefinition {
     const { name, datacenter, advertise, nodeMeta } = this.#options
     const lan = advertise.lan.host
@@ -450,9 +467,7 @@ export class Agent implements AgentSurface {
 
   #keepMembers(): void {
     if (this.#left) return
-    const others = this.members('lan').filter(
-      ({ name, status }) => name !== this.#options.name && (status === 'alive' || status === 'suspect'),
-    )
+    const others = this.#others()
     // Everybody silent is how being cut off looks: then what we knew before is worth more.
     if (others.length === 0) return
     void this.#nodeFile.keepMembers(others.slice(0, membersKept).map(({ address }) => addressText(address)))

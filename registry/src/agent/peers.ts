@@ -37,7 +37,14 @@ const travelling = new Map<string, new (message: string) => Error>(
 )
 
 /** The connection could not be made, so nothing was sent on it. */
-const neverSent = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'ECONNECTTIMEOUT'])
+const neverSent = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ERR_SOCKET_CLOSED_BEFORE_CONNECTION',
+])
 
 export class Peers {
   readonly #io: Io

@@ -210,7 +210,8 @@ async function joinAtStart(
   agent: Agent,
   { log, banner }: Pick<Running, 'log' | 'banner'>,
 ): Promise<boolean> {
-  const known = await agent.rejoin()
+  const known = agent.knownBefore
+  void agent.rejoin()
   if (config.join.length > 0) {
     banner('==> Joining cluster...')
     try {
