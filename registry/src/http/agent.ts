@@ -202,11 +202,12 @@ async function join(surface: AgentSurface, { name, query }: Asked): Promise<Resp
   try {
     await surface.join([name], pool)
   } catch (error) {
+    const host = name.replace(/^\[(.*)\](:\d+)?$|^([^:]*):\d+$/, '$1$3')
     const causes: unknown[] = error instanceof AggregateError ? error.errors : [error]
     throw joinFailed(
       causes.map((cause) => {
         const reason = cause instanceof Error ? cause.message : String(cause)
-        return reason.startsWith('Failed to') ? reason : `Failed to join ${name}: ${reason}`
+        return reason.startsWith('Failed to') ? reason : `Failed to join ${host}: ${reason}`
       }),
     )
   }

@@ -4,7 +4,7 @@
  * nobody measures round trips here.
  */
 import type { AgentSurface, Fresh, Freshness } from '../agent/surface.ts'
-import { BadRequest, Refused } from '../errors.ts'
+import { BadRequest, NoLeader, Refused } from '../errors.ts'
 import { parseDuration } from '../health/duration.ts'
 import type { Index, Millis, Node } from '../model.ts'
 import type { Indexed, Topic, View } from '../store/view.ts'
@@ -154,6 +154,8 @@ export async function reading<T>(
 
 async function freshEnough(surface: AgentSurface, read: ReadOptions): Promise<Fresh> {
   const fresh = await surface.read(read.cached ? 'stale' : read.freshness)
+  // As in Consul: who never was part of a cluster has no state, not even a stale one.
+  if (!fresh.knownLeader && fresh.view.index === 0) throw new NoLeader()
   return fresh.lastContact > read.maxStale ? surface.read('default') : fresh
 }
 

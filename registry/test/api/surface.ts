@@ -1,0 +1,282 @@
+/**
+ * One node without a cluster: the real store and the real checks with an agent's surface around them, on a clock that
+ * the test moves. Writes apply at once; what is registered here is in the catalog at once.
+ */
+import { setImmediate as turn } from 'node:timers/promises'
+import type { AgentSurface, Fresh, LocalSurface, Written } from '../../src/agent/surface.ts'
+import { BadRequest, NoLeader, NotFound, Refused } from '../../src/errors.ts'
+import { Checks } from '../../src/health/checks.ts'
+import { httpApp } from '../../src/http/app.ts'
+import type { HttpOptions } from '../../src/http/endpoint.ts'
+import type { LogLevel } from '../../src/io/io.ts'
+import { Random } from '../../src/io/random.ts'
+import type { CheckResult, Index, Member, Millis, NodeDefinition, ServiceDefinition } from '../../src/model.ts'
+import { type Command, encodeCommand } from '../../src/store/command.ts'
+import { Store } from '../../src/store/store.ts'
+
+const nodeId = 'c7ae8d2f-6635-46e7-e511-60dc18502a87'
+const tags = {
+  acls: '0',
+  bootstrap: '1',
+  build: '1.8.7:',
+  dc: 'dc1',
+  ft_fs: '1',
+  id: nodeId,
+  port: '18300',
+  raft_vsn: '3',
+  role: 'consul',
+  segment: '',
+  vsn: '2',
+  vsn_max: '3',
+  vsn_min: '2',
+}
+
+/** The node of the recordings, its own service and check registered as a leader does. */
+export class SingleNode {
+  now: Millis = 1000
+  store = new Store()
+  leading: boolean
+  /** What `read` and `write` say of the leader. */
+  lastContact: Millis = 0
+  readonly logged: { level: LogLevel; message: string; fields?: Record<string, unknown> | undefined }[] = []
+  readonly joined: string[] = []
+  left = false
+  /** How many long polls are parked. */
+  parked = 0
+  readonly node: NodeDefinition = {
+    id: nodeId,
+    name: 'golden',
+    address: '127.0.0.1',
+    datacenter: 'dc1',
+    taggedAddresses: { lan: '127.0.0.1', lan_ipv4: '127.0.0.1', wan: '127.0.0.1', wan_ipv4: '127.0.0.1' },
+    meta: { 'consul-network-segment': '' },
+  }
+  #index: Index = 4
+  #timers: { at: Millis; fire: () => void }[] = []
+  readonly surface: AgentSurface
+  readonly options: HttpOptions
+  readonly app: ReturnType<typeof httpApp>
+
+  /** @param leading false: a server that never had a leader, and so has nothing in its store */
+  constructor({ leading = true, ...options }: Partial<HttpOptions> & { leading?: boolean } = {}) {
+    this.leading = leading
+    this.options = {
+      clock: { now: () => this.now, wall: () => 0 },
+      random: new Random(1),
+      log: (level, _area, message, fields) => this.logged.push({ level, message, fields }),
+      ...options,
+    }
+    this.surface = this.#surface()
+    this.app = httpApp(this.surface, this.options)
+    if (leading)
+      this.apply({ type: 'catalog.register', node: this.node, service: consulService(), checks: [serfHealth()] })
+  }
+
+  apply(command: Command): Written {
+    const result = this.store.apply(++this.#index, encodeCommand(command))
+    if ('error' in result) throw new Refused(result.error)
+    return { index: this.#index, value: result.value }
+  }
+
+  /** Uses up an index without changing anything. */
+  get index(): Index {
+    return this.#index
+  }
+
+  /** Moves the clock, wakes what was due, and lets promises settle. */
+  async advance(by: Millis): Promise<void> {
+    this.now += by
+    const due = this.#timers.filter(({ at }) => at <= this.now)
+    this.#timers = this.#timers.filter(({ at }) => at > this.now)
+    for (const { fire } of due) fire()
+    await settle()
+  }
+
+  async ask(method: string, path: string, body?: string | Uint8Array, headers: Record<string, string> = {}) {
+    const sent = method === 'GET' ? undefined : body
+    // An empty Content-Length: chunked.
+    const { 'Content-Length': announced, ...rest } = headers
+    const init = {
+      method,
+      headers:
+        sent === undefined || announced === '' ? rest : { 'Content-Length': String(Buffer.byteLength(sent)), ...rest },
+      ...(sent !== undefined && { body: sent as string }),
+    }
+    const response = await this.app.request(path, init)
+    const text = await response.text()
+    return { status: response.status, headers: response.headers, text, json: () => JSON.parse(text) }
+  }
+
+  #surface(): AgentSurface {
+    const self = this
+    const member = (name: string, port: number, own: Record<string, string>): Member => ({
+      name,
+      address: { host: '127.0.0.1', port },
+      status: 'alive',
+      tags: own,
+      incarnation: 1,
+    })
+    return {
+      identity: {
+        id: nodeId,
+        name: 'golden',
+        datacenter: 'dc1',
+        address: '127.0.0.1',
+        server: true,
+        domain: 'consul',
+        version: '1.8.7',
+        cluster: '00000000-0000-0000-0000-000000000001',
+      },
+      get view() {
+        return self.store
+      },
+      local: this.#local(),
+      async write(command) {
+        if (!self.leading) throw new NoLeader()
+        return self.apply(command)
+      },
+      async read(freshness): Promise<Fresh> {
+        if (!self.leading && freshness !== 'stale') throw new NoLeader()
+        return { view: self.store, knownLeader: self.leading, lastContact: self.lastContact }
+      },
+      changed(topics, wait, abandoned) {
+        return new Promise((resolve) => {
+          self.parked++
+          let ended = false
+          const watches = topics.map((topic) => self.store.watch(topic, () => end()))
+          const timer = { at: self.now + wait, fire: () => end() }
+          self.#timers.push(timer)
+          const end = () => {
+            if (ended) return
+            ended = true
+            self.parked--
+            self.#timers = self.#timers.filter((other) => other !== timer)
+            for (const stop of watches) stop()
+            resolve()
+          }
+          if (abandoned?.aborted) end()
+          abandoned?.addEventListener('abort', end)
+        })
+      },
+      datacenters: () => ['dc1'],
+      members: (pool) =>
+        pool === 'lan'
+          ? [member('golden', 18301, { ...tags, wan_join_port: '18302' })]
+          : [member('golden.dc1', 18302, tags)],
+      async join(addresses) {
+        if (addresses[0]?.startsWith('127.0.0.1:1'))
+          throw new Error('dial tcp 127.0.0.1:1: connect: connection refused')
+        self.joined.push(...addresses)
+        return addresses.length
+      },
+      async leave() {
+        self.left = true
+      },
+      async forceLeave(name) {
+        if (name !== 'golden') throw new NotFound(`no member ${name}`)
+      },
+      leader: () => (self.leading ? '127.0.0.1:18300' : ''),
+      peers: () => (self.leading ? ['127.0.0.1:18300'] : []),
+      statistics: () => ({ raft: { state: 'Leader', term: '2' }, consul: { leader: 'true' } }),
+      configuration: () => ({ Datacenter: 'dc1' }),
+    }
+  }
+
+  #local(): LocalSurface {
+    const self = this
+    const services = new Map<string, ServiceDefinition>()
+    const checks = new Checks(new Random(2))
+    const results = () =>
+      checks.list().map(({ definition, status, output }) => ({
+        definition,
+        result: {
+          id: definition.id,
+          name: definition.name,
+          status,
+          notes: definition.notes,
+          output,
+          serviceId: definition.serviceId,
+          type: definition.how.type,
+          definition: {},
+        } satisfies CheckResult,
+      }))
+    const sync = () => {
+      if (!self.leading) return
+      for (const service of services.values()) {
+        self.apply({ type: 'catalog.register', node: self.node, service, checks: [] })
+      }
+      self.apply({ type: 'catalog.register', node: self.node, checks: results().map(({ result }) => result) })
+    }
+    return {
+      services: () => [...services.values()].map((definition) => ({ definition })),
+      checks: results,
+      async registerService(service, given, replaceChecks) {
+        services.set(service.id, service)
+        const stays = new Set(given.map(({ id }) => id))
+        for (const { definition } of replaceChecks ? checks.list() : []) {
+          if (definition.serviceId === service.id && !stays.has(definition.id)) checks.remove(definition.id)
+        }
+        for (const check of given) checks.set(check, self.now)
+        sync()
+      },
+      async deregisterService(id) {
+        if (!services.delete(id)) throw new NotFound(`unknown service ${id}`)
+        for (const { definition } of checks.list()) if (definition.serviceId === id) checks.remove(definition.id)
+        if (self.leading) self.apply({ type: 'catalog.deregister', node: self.node.name, serviceId: id })
+      },
+      async registerCheck(check) {
+        checks.set(check, self.now)
+        sync()
+      },
+      async deregisterCheck(id) {
+        if (!checks.remove(id)) throw new NotFound(`unknown check ${id}`)
+        self.apply({ type: 'catalog.deregister', node: self.node.name, checkId: id })
+      },
+      async updateTtl(id, status, output) {
+        const done = checks.ttl(id, status, output, self.now)
+        if (done === 'unknown') throw new NotFound(`unknown check ${id}`)
+        if (done === 'notTtl') throw new BadRequest(`${id} is not a TTL check`)
+        sync()
+      },
+    }
+  }
+}
+
+/** Lets everything that can happen now happen. */
+export async function settle(): Promise<void> {
+  for (let turns = 0; turns < 4; turns++) await turn()
+}
+
+function consulService(): ServiceDefinition {
+  return {
+    id: 'consul',
+    name: 'consul',
+    tags: [],
+    address: '',
+    port: 18300,
+    taggedAddresses: null,
+    meta: {
+      non_voter: 'false',
+      raft_version: '3',
+      serf_protocol_current: '2',
+      serf_protocol_max: '5',
+      serf_protocol_min: '1',
+      version: '1.8.7',
+    },
+    weights: { passing: 1, warning: 1 },
+    enableTagOverride: false,
+  }
+}
+
+function serfHealth(): CheckResult {
+  return {
+    id: 'serfHealth',
+    name: 'Serf Health Status',
+    status: 'passing',
+    notes: '',
+    output: 'Agent alive and reachable',
+    serviceId: '',
+    type: '',
+    definition: {},
+  }
+}
