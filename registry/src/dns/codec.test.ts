@@ -175,7 +175,9 @@ describe('DNS messages', () => {
   it('say the same to dns2', () => {
     fc.assert(
       fc.property(messageOf(nameOf(hostLabel)), (message) => {
-        const packet = dns2.Packet.parse(Buffer.from(encode(message)))
+        // It reads into options, which have a test of their own.
+        const edns = message.edns && { ...message.edns, options: [] }
+        const packet = dns2.Packet.parse(Buffer.from(encode({ ...message, edns })))
         const numberOf = ({ data }: ResourceRecord) => (data.type === 'other' ? data.code : types[data.type])
         assert.deepEqual((packet as unknown as { errors: unknown[] }).errors, [])
         assert.deepEqual(
