@@ -91,7 +91,10 @@ export class Recursors {
       this.#options.log('warn', 'dns', 'too many questions wait for recursors', { pending: this.#pending.size })
       return Promise.resolve(undefined)
     }
-    const asking = this.#ask(forwarded, transport).finally(() => this.#pending.delete(key))
+    // Not before it is noted as pending.
+    const asking = Promise.resolve()
+      .then(() => this.#ask(forwarded, transport))
+      .finally(() => this.#pending.delete(key))
     this.#pending.set(key, asking)
     return asking
   }
