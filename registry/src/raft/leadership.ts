@@ -115,6 +115,10 @@ export class Leadership {
   answered(from: ServerId, reply: AppendReply, now: Millis): 'pipelining' | { lost: Index } | undefined {
     const progress = this.#followers.get(from)
     if (progress === undefined) return undefined
+    assert(
+      reply.round <= this.rounds.current,
+      `${from} answers round ${reply.round} of term ${this.term}, but only ${this.rounds.current} have begun`,
+    )
     progress.heard(reply.round, now)
     return reply.success ? this.#accepted(from, progress, reply) : this.#refused(progress, reply)
   }

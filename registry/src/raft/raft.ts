@@ -131,6 +131,12 @@ export class Raft {
       this.#log.append(entry)
       if (entry.kind === 'configuration') this.#configurations.append(entry)
     }
+    // A snapshot can reach the disk before the hard state of its last term. A vote in that term would have been saved
+    // before it was given, so there was none.
+    if (snapshot !== undefined && snapshot.term > this.#term) {
+      this.#term = snapshot.term
+      this.#vote = ''
+    }
     assert(
       this.#log.lastTerm <= this.#term,
       `the log on disk is of term ${this.#log.lastTerm}, beyond the term on disk, ${this.#term}`,
@@ -484,7 +490,8 @@ export class Raft {
         return false
       case 'append':
       case 'snapshot':
-        this.#afterSave.push({ to: from, message: this.#refusal(message.round, 0) })
+        // Of no round: the sender may lead again in our term, and must not take this for an answer to a round of that.
+        this.#afterSave.push({ to: from, message: this.#refusal(0, 0) })
         return false
       case 'voteReply':
         // A refused pre-vote comes from a voter of any term.
