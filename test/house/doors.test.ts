@@ -12,7 +12,8 @@ const doors = [
   /\/main\.ts$/,
 ]
 
-const worldly = /^(node:)?(fs|fs\/promises|net|dgram|http|https|crypto|child_process|tls|dns|dns\/promises|cluster|os|timers|timers\/promises)$|^dockerode$|^@hono\/node-server/
+const worldly =
+  /^(node:)?(fs|fs\/promises|net|dgram|http|https|crypto|child_process|tls|dns|dns\/promises|cluster|os|timers|timers\/promises)$|^dockerode$|^@hono\/node-server/
 const globals =
   /(?<![.\w#'])(Date|performance|process|crypto|fetch|setTimeout|setInterval|setImmediate)\b(?!\s*[:?]|\w)|\bMath\.random\b|\bAbortSignal\.timeout\b/
 

@@ -27,7 +27,10 @@ describe('floors', () => {
 
   it('knows every room', () => {
     const rooms = new Set(registry.map(({ path }) => room(path)).filter((name) => name !== undefined))
-    assert.deepEqual([...rooms].filter((name) => !(name in floors)), [])
+    assert.deepEqual(
+      [...rooms].filter((name) => !(name in floors)),
+      [],
+    )
   })
 
   it('a file imports from its own room or from a lower floor', () => {
@@ -35,7 +38,9 @@ describe('floors', () => {
       file.imports
         .filter((specifier) => specifier.startsWith('.'))
         .map((specifier) => target(file, specifier))
-        .filter((to) => room(to) !== room(file.path) && floor(to) >= floor(file.path) && floor(to) + floor(file.path) > 0)
+        .filter(
+          (to) => room(to) !== room(file.path) && floor(to) >= floor(file.path) && floor(to) + floor(file.path) > 0,
+        )
         .map((to) => `${file.path} imports ${to}`),
     )
     assert.deepEqual(climbing, [])

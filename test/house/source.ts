@@ -26,7 +26,9 @@ export function sourceFiles(): SourceFile[] {
 }
 
 function importsOf(text: string): string[] {
-  const found = text.matchAll(/(?:^|\n)(?:import|export)\b[^'"]*?\bfrom '([^']+)'|\bimport\('([^']+)'\)|\nimport '([^']+)'/g)
+  const found = text.matchAll(
+    /(?:^|\n)(?:import|export)\b[^'"]*?\bfrom '([^']+)'|\bimport\('([^']+)'\)|\nimport '([^']+)'/g,
+  )
   return [...found].map((match) => (match[1] ?? match[2] ?? match[3]) as string)
 }
 

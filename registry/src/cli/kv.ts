@@ -1,6 +1,6 @@
 /** `kv get`, `kv put`, `kv delete`: words and exit codes of Consul's command line. */
 import type { KvPairShape } from '../client/shapes.ts'
-import { type Call, type Command, columns } from './command.ts'
+import type { Call, Command } from './command.ts'
 
 export const kvGet: Command = {
   name: 'kv get',
@@ -139,7 +139,7 @@ function tooMany({ err }: Call, rest: readonly string[]): number {
 const bytesOf = (pair: KvPairShape) => Buffer.from(pair.Value ?? '', 'base64')
 
 function detailed(pair: KvPairShape, base64: boolean): string[] {
-  return columns([
+  const facts = [
     ['CreateIndex', String(pair.CreateIndex)],
     ['Flags', String(pair.Flags)],
     ['Key', pair.Key],
@@ -147,5 +147,6 @@ function detailed(pair: KvPairShape, base64: boolean): string[] {
     ['ModifyIndex', String(pair.ModifyIndex)],
     ['Session', pair.Session ?? '-'],
     ['Value', base64 ? (pair.Value ?? '') : bytesOf(pair).toString()],
-  ]).map((line) => line.replace(/^(\w+) {2}/, '$1  '))
+  ]
+  return facts.map(([name, text]) => `${name?.padEnd(17)}${text}`)
 }

@@ -1,6 +1,6 @@
 /**
  * The one table of the agent's options: flag, key in a configuration file, kind, default, help. `config.ts` reads
- * by it and `docs/options.md` is made from it.
+ * by it and `docs/options.md` is made from it (`scripts/options.ts`).
  */
 import type { Flag } from './flags.ts'
 
