@@ -284,11 +284,13 @@ async function recover(disk: Disk, folder: string, random: Random): Promise<WalS
     life = header.life
     nextBatch = header.firstBatch
     let offset = segmentHeaderLength
+    let lastBatchAt = 0
     for (;;) {
       const batch = decodeBatch(bytes, offset, life, nextBatch)
       if (batch === undefined) break
       for (const record of batch.records) state.log.add(record, `${file} before offset ${batch.end}`)
       state.batches.push({ segment: number, records: batch.records })
+      lastBatchAt = offset
       offset = batch.end
       nextBatch++
     }
@@ -312,14 +314,14 @@ async function recover(disk: Disk, folder: string, random: Random): Promise<WalS
     state.segments.push({ number, file })
     state.end = offset
     state.zeroEnd = bytes.length
-    if (torn && last) {
-      state.tornBytes += rest.length
-      // Wiped durably before anything is written there, so that no later batch is followed by remains of this one.
-      await disk.write(file, offset, [new Uint8Array(rest.length)])
+    if (torn) state.tornBytes += rest.length
+    if (last) {
+      // What was read may be in the page cache only: the process died and the machine did not, or a sync failed and its
+      // pages pass for clean since. A batch that we go on from must be as durable as if we had just written it, so we do.
+      // And what was torn is wiped before anything is written there, so that no later batch is followed by remains of it.
+      await disk.write(file, lastBatchAt, [bytes.subarray(lastBatchAt, offset), new Uint8Array(torn ? rest.length : 0)])
+      await disk.sync(file)
     }
-    // What was read may be in the page cache only, if the process died and the machine did not: a batch that we go on
-    // from must be as durable as if we had written it.
-    if (last) await disk.sync(file)
   }
   if (state.segments.length > 0) await disk.syncFolder(folder)
   if (life === undefined) {

@@ -1,7 +1,8 @@
 /**
  * A disk in memory that fails as disks do. What is written is in the page cache until `sync`; what a crash leaves of
- * unsynced bytes is chosen sector by sector: the old bytes, the new ones, a part of them, or garbage. Names behave the
- * same way: a file that was created, renamed or removed may be as it was before unless its folder was synced.
+ * unsynced bytes is chosen sector by sector: the old bytes, the new ones, a part of them, or garbage. Only bytes that a
+ * write changes are at risk (SQLite calls it "powersafe overwrite"; file systems with a journal rely on it too). Names
+ * behave the same way: a file that was created, renamed or removed may be as it was before unless its folder was synced.
  */
 import type { Disk } from '../../src/io/io.ts'
 import type { Random } from '../../src/io/random.ts'
@@ -21,6 +22,8 @@ interface Inode {
   size: number
   durableSize: number
   dirty: Map<number, Sector>
+  /** Their sync failed: the page cache calls them clean, the disk has the old bytes (Rebello et al., ATC 2020). */
+  forgotten: Map<number, Sector>
 }
 
 interface NameChange {
@@ -61,7 +64,12 @@ export class SimulatedDisk {
     const step = async <T>(operation: DiskOperation, file: string, before: () => void, after: () => T): Promise<T> => {
       if (life !== this.#life) return never
       before()
-      await turn(operation, file)
+      try {
+        await turn(operation, file)
+      } catch (error) {
+        if (operation === 'sync' && life === this.#life) this.#failSync(file)
+        throw error
+      }
       if (life !== this.#life) return never
       return after()
     }
@@ -112,7 +120,13 @@ export class SimulatedDisk {
   /** Puts bytes on the disk, durable; for tests and for damage. */
   poke(file: string, bytes: Uint8Array): void {
     const content = Buffer.from(bytes)
-    this.#files.set(file, { content, size: content.length, durableSize: content.length, dirty: new Map() })
+    this.#files.set(file, {
+      content,
+      size: content.length,
+      durableSize: content.length,
+      dirty: new Map(),
+      forgotten: new Map(),
+    })
   }
 
   #list(folder: string): string[] {
@@ -134,7 +148,7 @@ export class SimulatedDisk {
   #write(file: string, at: number, chunks: readonly Uint8Array[]): void {
     let inode = this.#files.get(file)
     if (inode === undefined) {
-      inode = { content: Buffer.alloc(0), size: 0, durableSize: 0, dirty: new Map() }
+      inode = { content: Buffer.alloc(0), size: 0, durableSize: 0, dirty: new Map(), forgotten: new Map() }
       this.#files.set(file, inode)
       this.#nameChanges.push({ folder: folderOf(file), undo: () => this.#files.delete(file) })
     }
@@ -175,8 +189,16 @@ export class SimulatedDisk {
   #sync(file: string): void {
     const inode = this.#files.get(file)
     if (inode === undefined) throw Object.assign(new Error(`ENOENT: ${file}`), { code: 'ENOENT' })
+    for (const sector of inode.dirty.keys()) inode.forgotten.delete(sector)
     inode.dirty.clear()
     inode.durableSize = inode.size
+  }
+
+  #failSync(file: string): void {
+    const inode = this.#files.get(file)
+    if (inode === undefined) return
+    for (const [sector, dirty] of inode.dirty) if (!inode.forgotten.has(sector)) inode.forgotten.set(sector, dirty)
+    inode.dirty.clear()
   }
 
   #syncFolder(folder: string): void {
@@ -216,13 +238,19 @@ export class SimulatedDisk {
 
   #tear(inode: Inode): void {
     const random = this.#random
+    for (const [sector, { old }] of inode.forgotten) {
+      if (!inode.dirty.has(sector)) old.copy(inode.content, sector * sectorBytes)
+    }
+    inode.forgotten.clear()
     for (const [sector, { old, from, to }] of inode.dirty) {
       const start = sector * sectorBytes
       const choice = random.fraction()
       if (choice < 0.4) continue
       const cut = choice < 0.8 ? from : random.between(from, to)
-      if (choice < 0.9 || !this.garbage) old.copy(inode.content, start + cut, cut, to)
-      else for (let at = cut; at < to; at++) inode.content[start + at] = random.word() & 0xff
+      for (let at = cut; at < to; at++) {
+        if (inode.content[start + at] === old[at]) continue
+        inode.content[start + at] = choice < 0.9 || !this.garbage ? old[at]! : random.word() & 0xff
+      }
     }
     if (inode.size !== inode.durableSize && random.chance(0.5)) {
       inode.size = random.between(Math.min(inode.size, inode.durableSize), Math.max(inode.size, inode.durableSize))

@@ -1,0 +1,147 @@
+/** Replicas in a simulated world, replicating a list: what is replicated does not matter here, its order does. */
+import { createHash } from 'node:crypto'
+import type { Index, Millis } from '../../src/model.ts'
+import type { StateMachine } from '../../src/replica/machine.ts'
+import { Replica, type ReplicaOptions } from '../../src/replica/replica.ts'
+import type { History } from './checkers.ts'
+import type { World } from './world.ts'
+
+/** Everything that was ever applied, in order, and a hash of it. */
+export class List implements StateMachine {
+  index: Index = 0
+  hash = ''
+  writes: string[] = []
+  readonly #node: string
+  readonly #history: History
+
+  constructor(node: string, history: History) {
+    this.#node = node
+    this.#history = history
+  }
+
+  apply(index: Index, data: Uint8Array): number {
+    const write = Buffer.from(data).toString('utf8')
+    this.writes.push(write)
+    this.index = index
+    this.hash = createHash('md5').update(`${this.hash} ${index} ${write}`).digest('base64')
+    this.#history.applied(this.#node, index, this.hash)
+    return this.writes.length
+  }
+
+  *snapshot(): Iterable<Uint8Array> {
+    const { index, hash } = this
+    const writes = this.writes.slice()
+    yield Buffer.from(JSON.stringify({ index, hash, length: writes.length }))
+    for (let at = 0; at < writes.length; at += 50) yield Buffer.from(JSON.stringify(writes.slice(at, at + 50)))
+  }
+
+  restore(chunks: Iterable<Uint8Array>): void {
+    const [head, ...slices] = [...chunks].map((chunk) => JSON.parse(Buffer.from(chunk).toString('utf8')))
+    this.index = head.index
+    this.hash = head.hash
+    this.writes = slices.flat()
+    if (this.index > 0) this.#history.applied(this.#node, this.index, this.hash)
+  }
+}
+
+export interface Member {
+  name: string
+  address: string
+  list: List
+  /** Undefined while it is down or starting. */
+  replica: Replica | undefined
+}
+
+export const tickInterval: Millis = 100
+
+export class Cluster {
+  readonly members = new Map<string, Member>()
+  readonly #world: World
+  readonly #history: History
+  readonly #options: Partial<ReplicaOptions>
+  /** Why nodes could not start. */
+  readonly broken = new Map<string, Error>()
+
+  constructor(world: World, history: History, options: Partial<ReplicaOptions>) {
+    this.#world = world
+    this.#history = history
+    this.#options = options
+  }
+
+  add(name: string): void {
+    const host = `10.0.0.${this.members.size + 1}`
+    this.#world.place(name, { rpc: { host, port: 8300 } })
+    const list = new List(name, this.#history)
+    this.members.set(name, { name, address: `${host}:8300`, list, replica: undefined })
+  }
+
+  member(name: string): Member {
+    const member = this.members.get(name)
+    if (member === undefined) throw new Error(`no member is called ${name}`)
+    return member
+  }
+
+  isUp(name: string): boolean {
+    return this.#world.nodes.get(name)?.alive === true
+  }
+
+  /** Starts the node; it is there some time later, or `broken` says why not. */
+  start(name: string): void {
+    const member = this.member(name)
+    const io = this.#world.boot(name)
+    const { life } = this.#world.nodes.get(name)!
+    const current = () => this.isUp(name) && this.#world.nodes.get(name)!.life === life
+    member.list = new List(name, this.#history)
+    const { list, address } = member
+    Replica.open(io, list, { ...this.#options, id: name, address }).then(
+      (replica) => {
+        if (!current()) return
+        member.replica = replica
+        const observe = () => {
+          if (current() && replica.status.role === 'leader') this.#history.led(name, replica.status.term)
+        }
+        replica.subscribe(observe)
+        // As a real process does: what arrives during a pause is read after it.
+        io.network.onFrame('rpc', (bytes, reply) =>
+          this.#world.nodeAt(name, this.#world.now, () => replica.receive(bytes, reply)),
+        )
+        this.#world.every(name, tickInterval, () => replica.tick())
+      },
+      (error) => {
+        if (!current()) return
+        this.#world.note(`${name} does not start: ${error.message}`)
+        this.down(name, true)
+        if (error.code !== 'EIO') this.broken.set(name, error)
+        else {
+          // Whoever watches over the process starts it again.
+          this.#world.after(500, () => {
+            if (!this.isUp(name)) this.start(name)
+          })
+        }
+      },
+    )
+  }
+
+  down(name: string, keepCache: boolean): void {
+    this.#world.crash(name, keepCache)
+    this.member(name).replica = undefined
+  }
+
+  /** Ends in order: everything is flushed. */
+  async stop(name: string): Promise<void> {
+    await this.member(name).replica?.stop()
+    if (this.isUp(name)) this.down(name, true)
+  }
+
+  running(): (Member & { replica: Replica })[] {
+    return [...this.members.values()].filter(
+      (member): member is Member & { replica: Replica } => member.replica !== undefined && this.isUp(member.name),
+    )
+  }
+
+  leader(): (Member & { replica: Replica }) | undefined {
+    return this.running()
+      .filter(({ replica }) => replica.status.role === 'leader')
+      .sort((one, other) => other.replica.status.term - one.replica.status.term)[0]
+  }
+}
