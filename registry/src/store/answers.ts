@@ -49,7 +49,8 @@ export class CatalogAnswers {
     if (mark === undefined) return indexed(marks.serviceExtinction, [])
     let all = this.#instances.get(mark)
     if (all === undefined) {
-      all = this.#join(service)
+      // Given to many: who wants another order takes a copy.
+      all = Object.freeze(this.#join(service)) as Instance[]
       this.#instances.set(mark, all)
     }
     return indexed(mark.any, tagged(all, tags))

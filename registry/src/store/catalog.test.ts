@@ -373,6 +373,18 @@ describe('the catalog', () => {
     }
   })
 
+  it('nothing is left of a catalog that was emptied', () => {
+    fc.assert(
+      fc.property(fc.array(catalogCommand, { maxLength: 30 }), (commands) => {
+        const log = new Log()
+        for (const command of commands) log.apply(command)
+        for (const { name } of log.store.nodes().value) log.deregister(name)
+        // The head and the end, and no rows between.
+        assert.equal([...log.store.snapshot()].length, 2)
+      }),
+    )
+  })
+
   it('answers as plain maps do, whatever the commands', () => {
     fc.assert(
       fc.property(fc.array(catalogCommand, { maxLength: 40 }), (commands) => {

@@ -82,60 +82,83 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
   yield frame({ end: total })
 }
 
+/** The rows of one section, as they come. */
+class Section<Row> {
+  readonly #keys: string[] = []
+  readonly #rows: Row[] = []
+  readonly #keyOf: (row: Row) => string
+  readonly #rowOf: (written: never) => Row
+
+  constructor(keyOf: (row: Row) => string, rowOf: (written: never) => Row = (written) => written) {
+    this.#keyOf = keyOf
+    this.#rowOf = rowOf
+  }
+
+  add(written: readonly unknown[]): void {
+    for (const each of written) {
+      const row = this.#rowOf(each as never)
+      this.#keys.push(this.#keyOf(row))
+      this.#rows.push(row)
+    }
+  }
+
+  table(): Table<Row> {
+    return Table.ofSorted(this.#keys, this.#rows)
+  }
+}
+
 /** @throws Corrupt when the bytes are not a whole snapshot of this format. */
 export function readSnapshot(chunks: Iterable<Uint8Array>): State {
+  const sections = {
+    pairs: new Section((row: KvPair) => orderKey(row.key), pairOf),
+    tombstones: new Section((row: Tombstone) => orderKey(row.key)),
+    nodes: new Section((row: Node) => orderKey(folded(row.name))),
+    services: new Section((row: Service) => rowKey(row.node, row.id)),
+    checks: new Section((row: Check) => rowKey(row.node, row.id)),
+    serviceMarks: new Section((row: ServiceMark) => orderKey(row.service)),
+    nodeMarks: new Section((row: NodeMark) => orderKey(row.node)),
+  }
   let header: Header | undefined
   let end: number | undefined
   let total = 0
-  const pairs = new Table<KvPair>()
-  const tombstones = new Table<Tombstone>()
-  const nodes = new Table<Node>()
-  const services = new Table<Service>()
-  const checks = new Table<Check>()
-  const byService = new Table<ServiceMark>()
-  const byNode = new Table<NodeMark>()
-  const sections: Record<string, (row: never) => void> = {
-    pairs: (fields: PairFields) => {
-      const [key, value, flags, lockIndex, createIndex, modifyIndex] = fields
-      pairs.set(orderKey(key), { key, value, flags, lockIndex, createIndex, modifyIndex })
-    },
-    tombstones: (row: Tombstone) => tombstones.set(orderKey(row.key), row),
-    nodes: (row: Node) => nodes.set(orderKey(folded(row.name)), row),
-    services: (row: Service) => services.set(rowKey(row.node, row.id), row),
-    checks: (row: Check) => checks.set(rowKey(row.node, row.id), row),
-    serviceMarks: (row: ServiceMark) => byService.set(orderKey(row.service), row),
-    nodeMarks: (row: NodeMark) => byNode.set(orderKey(row.node), row),
-  }
-  for (const bytes of frames(chunks)) {
-    const value = decode(bytes)
-    if (end !== undefined) throw new Corrupt('snapshot goes on after its end')
-    if (header === undefined) {
-      header = value as unknown as Header
-      if (header.format !== 'rollcall-store' || header.version !== version) {
-        throw new Corrupt(
-          `expected a snapshot of the store, version ${version}, received ${JSON.stringify(value).slice(0, 200)}`,
-        )
+  try {
+    for (const bytes of frames(chunks)) {
+      const value = unpack(bytes)
+      if (end !== undefined) throw new Corrupt('snapshot goes on after its end')
+      if (header === undefined) {
+        header = value as Header
+        if (header.format !== 'rollcall-store' || header.version !== version) {
+          throw new Corrupt(
+            `expected a snapshot of the store, version ${version}, received ${JSON.stringify(value).slice(0, 200)}`,
+          )
+        }
+      } else if (typeof value.end === 'number') {
+        end = value.end
+      } else {
+        if (!Object.hasOwn(sections, value.section)) throw new Corrupt(`snapshot has a section "${value.section}"`)
+        sections[value.section as keyof typeof sections].add(value.rows)
+        total += value.rows.length
       }
-    } else if (typeof value.end === 'number') {
-      end = value.end
-    } else {
-      const put =
-        typeof value.section === 'string' && Object.hasOwn(sections, value.section)
-          ? sections[value.section]
-          : undefined
-      if (put === undefined || !Array.isArray(value.rows))
-        throw new Corrupt(`snapshot has an unknown section: ${String(value.section)}`)
-      for (const row of value.rows) put(row as never)
-      total += value.rows.length
     }
+    if (header === undefined || end !== total) throw new Corrupt(`snapshot ends early, after ${total} rows`)
+    const kv = { changed: header.kv.changed, pairs: sections.pairs.table(), tombstones: sections.tombstones.table() }
+    const tables = {
+      nodes: sections.nodes.table(),
+      services: sections.services.table(),
+      checks: sections.checks.table(),
+    }
+    const byService = sections.serviceMarks.table()
+    const byNode = sections.nodeMarks.table()
+    return { index: header.index, kv, catalog: { tables, marks: { ...header.catalog, byService, byNode } } }
+  } catch (cause) {
+    // Bytes that passed their checksum and still make no sense fail in many ways; all of them mean the same.
+    if (cause instanceof Corrupt) throw cause
+    throw new Corrupt('snapshot holds something that is not a row', { cause })
   }
-  if (header === undefined || end !== total)
-    throw new Corrupt(`snapshot ends early: ${total} rows of ${end ?? 'unknown'}`)
-  return {
-    index: header.index,
-    kv: { changed: header.kv.changed, pairs, tombstones },
-    catalog: { tables: { nodes, services, checks }, marks: { ...header.catalog, byService, byNode } },
-  }
+}
+
+function pairOf([key, value, flags, lockIndex, createIndex, modifyIndex]: PairFields): KvPair {
+  return { key, value, flags, lockIndex, createIndex, modifyIndex }
 }
 
 function pairFields({ key, value, flags, lockIndex, createIndex, modifyIndex }: KvPair): PairFields {
@@ -148,17 +171,6 @@ function frame(value: unknown): Uint8Array {
   new DataView(bytes.buffer).setUint32(0, body.length)
   bytes.set(body, 4)
   return bytes
-}
-
-function decode(bytes: Uint8Array): Record<string, unknown> {
-  let value: unknown
-  try {
-    value = unpack(bytes)
-  } catch (cause) {
-    throw new Corrupt('snapshot holds a frame that is not MessagePack', { cause })
-  }
-  if (typeof value !== 'object' || value === null) throw new Corrupt('snapshot holds a frame that is no record')
-  return value as Record<string, unknown>
 }
 
 /** The bodies of the frames, however the bytes were cut. */

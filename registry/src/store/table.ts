@@ -3,6 +3,7 @@
  * an update puts a new row in place of the old. Keys order by the bytes of their UTF-8, as Consul's do.
  */
 import sorted from 'sorted-btree'
+import { bulkLoad } from 'sorted-btree/extended/bulkLoad.js'
 
 /** Separates the parts of a compound key, so that all keys under one part are neighbours. Never occurs inside a part. */
 export const separator = '\0'
@@ -50,6 +51,9 @@ function afterPrefix(prefix: string): string | undefined {
   return undefined
 }
 
+/** Rows per tree node; the library's default. */
+const nodeSize = 32
+
 function compare(left: string, right: string): number {
   return left < right ? -1 : left > right ? 1 : 0
 }
@@ -58,8 +62,16 @@ function compare(left: string, right: string): number {
 export class Table<Row> {
   #tree: sorted.default<string, Row>
 
-  constructor(tree: sorted.default<string, Row> = new sorted.default<string, Row>(undefined, compare)) {
+  constructor(tree: sorted.default<string, Row> = new sorted.default<string, Row>(undefined, compare, nodeSize)) {
     this.#tree = tree
+  }
+
+  /**
+   * Built at once from rows in key order; `keys` and `rows` belong together by place.
+   * @throws Error when a key does not come after the one before it.
+   */
+  static ofSorted<Row>(keys: string[], rows: Row[]): Table<Row> {
+    return keys.length === 0 ? new Table<Row>() : new Table(bulkLoad(keys, rows, nodeSize, compare))
   }
 
   get size(): number {
