@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import type { CheckRegistration } from 'registry/client'
-import { containerOf, type Inspected } from './container.ts'
+import { type Container, containerOf, type Inspected } from './container.ts'
 import { listOf } from './metadata.ts'
 import { type DesiredService, desiredServices, type ServiceRules } from './services.ts'
 
@@ -143,5 +143,126 @@ describe('desiredServices', () => {
         [],
       )
     })
+  })
+
+  const base = containerOf(recordings.find((recorded) => recorded.title === 'single published')!.inspect)
+  const published = (port: number, at: number) => ({
+    port,
+    protocol: 'tcp' as const,
+    bindings: [{ address: '', port: at }],
+  })
+  const named = (name: string, more: Partial<Container> = {}): Container => ({
+    ...base,
+    id: `id-${name}`,
+    name,
+    ...more,
+  })
+
+  it('marks every service with its owner and its container', () => {
+    const [service] = desiredServices([base], rules).services
+    assert.deepEqual(service?.Meta, {
+      'registrator-id': 'host1',
+      'registrator-engine': 'ENGINE',
+      'registrator-container': base.id,
+    })
+  })
+
+  it('a container that restarts, or is paused, is no service', () => {
+    const restarting = named('a', { state: { running: false, paused: false, exitCode: 1 } })
+    const paused = named('b', { state: { running: true, paused: true, exitCode: 0 } })
+    assert.deepEqual(desiredServices([restarting, paused], rules).services, [])
+    assert.equal(desiredServices([paused], { ...rules, paused: 'keep' }).services.length, 1)
+  })
+
+  it('what lives in the network of another container is reached where that one publishes it', () => {
+    const holder = named('pod', { published: [published(80, 8080)] })
+    const guest = named('web', {
+      networkMode: 'container:id-pod',
+      exposed: [
+        { port: 80, protocol: 'tcp' },
+        { port: 81, protocol: 'tcp' },
+      ],
+      published: [],
+      networks: [],
+    })
+    const at = (containers: Container[], some: ServiceRules) =>
+      desiredServices(containers, some)
+        .services.filter((service) => service.ID.includes(':web:'))
+        .map((service) => `${service.Address}:${service.Port}`)
+    assert.deepEqual(at([guest, holder], rules), ['10.0.0.5:8080', '172.31.99.2:81'])
+    assert.deepEqual(at([guest, holder], { ...rules, internal: true }), ['172.31.99.2:80', '172.31.99.2:81'])
+    assert.deepEqual(at([guest], rules), [], 'without its holder it has no network')
+  })
+
+  it('one SERVICE_ID on two containers is for the first; the other keeps its own id, and it is said', () => {
+    const env = ['SERVICE_ID=cache']
+    const { services, warnings } = desiredServices([named('b', { env }), named('a', { env })], rules)
+    assert.deepEqual(
+      services.map((service) => service.ID),
+      ['cache', 'host1:b:6379'],
+    )
+    assert.deepEqual(warnings, ['container b, port 6379/tcp: id cache is taken'])
+  })
+
+  it('makes attributes such that the registry takes them, and says what it changed', () => {
+    const env = ['SERVICE_a.b=1', 'SERVICE_CONSUL-X=2', `SERVICE_LONG=${'x'.repeat(600)}`]
+    const { services, warnings } = desiredServices([named('a', { env })], rules)
+    const { a_b, consul_x, long } = services[0]!.Meta
+    assert.deepEqual([a_b, consul_x, long?.length], ['1', '2', 512])
+    assert.equal(warnings.length, 3)
+    const many = Array.from({ length: 80 }, (_, at) => `SERVICE_KEY${at}=${at}`)
+    const crowded = desiredServices([named('a', { env: many })], rules)
+    assert.equal(Object.keys(crowded.services[0]!.Meta).length, 64)
+    assert.equal(crowded.warnings.length, 1)
+  })
+
+  it('a label may give an address to what has none', () => {
+    const container = named('a', { labels: { address: '10.42.3.7/16' }, networks: [], published: [] })
+    const { services } = desiredServices([container], { ...rules, internal: true, ipLabel: 'address' })
+    assert.deepEqual(
+      services.map(({ Address, Port }) => `${Address}:${Port}`),
+      ['10.42.3.7:6379'],
+    )
+  })
+
+  it('a check of a service at the address of the node is made at that address', () => {
+    const env = ['SERVICE_CHECK_HTTP=health']
+    const container = named('a', { networkMode: 'host', env })
+    const [service] = desiredServices([container], { ...rules, internal: true }).services
+    assert.equal(service?.Address, '')
+    assert.equal(service?.Checks[0]?.HTTP, 'http://10.0.0.5:6379/health')
+  })
+
+  it('with a TTL every service has a heartbeat beside its own check', () => {
+    const env = ['SERVICE_CHECK_TCP=true']
+    const [service] = desiredServices([named('a', { env })], { ...rules, ttl: 6000 }).services
+    assert.deepEqual(
+      service?.Checks.map(({ CheckID, TTL, Status }) => ({ CheckID, TTL, Status })),
+      [
+        { CheckID: 'service:host1:a:6379', TTL: undefined, Status: undefined },
+        { CheckID: 'service:host1:a:6379:heartbeat', TTL: '6000ms', Status: 'passing' },
+      ],
+    )
+  })
+
+  it('keeps what failed under on-success: any error but an end by signal', () => {
+    const ended = (exitCode: number) => named(`exit${exitCode}`, { state: { running: false, paused: false, exitCode } })
+    const containers = [0, 1, 125, 127, 130, 137, 143, 255].map(ended)
+    const { kept } = desiredServices(containers, { ...rules, deregister: 'on-success' })
+    assert.deepEqual([...kept].sort(), ['id-exit1', 'id-exit125', 'id-exit127', 'id-exit255'])
+    assert.equal(desiredServices(containers, rules).kept.size, 0)
+  })
+
+  it('names an image by its last part, without tag or digest', () => {
+    const table: [string, string][] = [
+      ['redis', 'redis'],
+      ['localhost:5000/team/api:1.2', 'api'],
+      ['nginx@sha256:0123', 'nginx'],
+      ['registry.example/web:1@sha256:0123', 'web'],
+      ['sha256:1d3b39a0e69f0123456789', '1d3b39a0e69f'],
+    ]
+    for (const [image, name] of table) {
+      assert.equal(desiredServices([named('a', { image })], rules).services[0]?.Name, name)
+    }
   })
 })
