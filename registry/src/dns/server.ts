@@ -21,7 +21,7 @@ import { Responder } from './respond.ts'
 
 const rescanEvery: Millis = 3000
 /** A TCP connection that asks nothing for this long is closed (RFC 7766 §6.2.3 asks for seconds). */
-const tcpIdle: Millis = 10_000
+const tcpIdleDefault: Millis = 10_000
 const tcpConnectionsMax = 1000
 /** Questions of one connection under way; further ones wait in its socket. */
 const tcpPendingMax = 100
@@ -42,7 +42,7 @@ export interface DnsServer {
  */
 export async function dnsServer(
   surface: Pick<AgentSurface, 'view'>,
-  listen: { hosts: readonly string[]; port: number },
+  listen: { hosts: readonly string[]; port: number; tcpIdle?: Millis },
   options: DnsOptions,
   io: Pick<Io, 'random' | 'log' | 'clock'>,
 ): Promise<DnsServer> {
@@ -61,7 +61,7 @@ export async function dnsServer(
           log: io.log,
         })
   const responder = new Responder(() => surface.view, io.random, settings, recursors)
-  const listeners = new Listeners(listen.hosts, responder, io.log)
+  const listeners = new Listeners(listen.hosts, responder, listen.tcpIdle ?? tcpIdleDefault, io.log)
   await listeners.open(listen.port)
   return {
     addresses: () => listeners.addresses(),
@@ -76,6 +76,7 @@ export async function dnsServer(
 class Listeners {
   readonly #hosts: readonly string[]
   readonly #responder: Responder
+  readonly #tcpIdle: Millis
   readonly #log: Io['log']
   readonly #open = new Map<string, Listener>()
   /** Of a wildcard: why an address could not be had, so that it is said once. */
@@ -85,9 +86,10 @@ class Listeners {
   #rescan: Promise<void> = Promise.resolve()
   #closed = false
 
-  constructor(hosts: readonly string[], responder: Responder, log: Io['log']) {
+  constructor(hosts: readonly string[], responder: Responder, tcpIdle: Millis, log: Io['log']) {
     this.#hosts = [...new Set(hosts)]
     this.#responder = responder
+    this.#tcpIdle = tcpIdle
     this.#log = log
   }
 
@@ -138,7 +140,7 @@ class Listeners {
 
   async #add(host: string): Promise<void> {
     if (this.#open.has(host)) return
-    const listener = await Listener.open(host, this.#port, this.#responder, this.#log)
+    const listener = await Listener.open(host, this.#port, this.#responder, this.#tcpIdle, this.#log)
     this.#port = listener.port
     this.#open.set(host, listener)
     this.#refused.delete(host)
@@ -209,7 +211,13 @@ class Listener {
   readonly #responder: Responder
   readonly #log: Io['log']
 
-  static async open(host: string, port: number, responder: Responder, log: Io['log']): Promise<Listener> {
+  static async open(
+    host: string,
+    port: number,
+    responder: Responder,
+    tcpIdle: Millis,
+    log: Io['log'],
+  ): Promise<Listener> {
     const tcp = createServer({ allowHalfOpen: true })
     tcp.maxConnections = tcpConnectionsMax
     await listening('tcp', host, port, tcp, () => tcp.listen({ host, port, ipv6Only: true }))
@@ -222,10 +230,10 @@ class Listener {
       tcp.close()
       throw error
     }
-    return new Listener(actual, udp, tcp, responder, log)
+    return new Listener(actual, udp, tcp, responder, tcpIdle, log)
   }
 
-  constructor(port: number, udp: UdpSocket, tcp: Server, responder: Responder, log: Io['log']) {
+  constructor(port: number, udp: UdpSocket, tcp: Server, responder: Responder, tcpIdle: Millis, log: Io['log']) {
     this.port = port
     this.#udp = udp
     this.#tcp = tcp
@@ -234,7 +242,7 @@ class Listener {
     udp.setRecvBufferSize(receiveBuffer)
     udp.on('message', (packet, from) => this.#datagram(packet, from))
     udp.on('error', (error) => log('warn', 'dns', 'udp socket failed', { error: error.message }))
-    tcp.on('connection', (socket) => this.#connection(socket))
+    tcp.on('connection', (socket) => this.#connection(socket, tcpIdle))
     tcp.on('error', (error) => log('warn', 'dns', 'tcp socket failed', { error: error.message }))
   }
 
@@ -249,10 +257,10 @@ class Listener {
     })
   }
 
-  #connection(socket: Socket): void {
+  #connection(socket: Socket, tcpIdle: Millis): void {
     this.#connections.add(socket)
     socket.on('close', () => this.#connections.delete(socket))
-    new Connection(socket, (packet, done) => this.#respond(packet, 'tcp', done))
+    new Connection(socket, tcpIdle, (packet, done) => this.#respond(packet, 'tcp', done))
   }
 
   /** Calls back exactly once, at once unless a recursor is asked. A packet that we fail on is logged and not answered. */
@@ -321,22 +329,25 @@ function advice(cause: unknown, port: number): string {
   }
 }
 
+/** Calls back once with the reply; undefined: there is none. */
+type Respond = (packet: Uint8Array, done: (reply: Uint8Array | undefined) => void) => void
+
 /**
  * One client's TCP connection (RFC 7766): messages behind two octets of length, answered as they are ready, so a
- * question to a recursor holds up none of our own. Ends when the client does, or asks nothing whole for `tcpIdle`.
+ * question to a recursor holds up none of our own. Ends when the client does, or asks nothing whole for too long.
  */
 class Connection {
   readonly #socket: Socket
-  readonly #respond: (packet: Uint8Array, done: (reply: Uint8Array | undefined) => void) => void
+  readonly #respond: Respond
   readonly #idle: NodeJS.Timeout
   #received: Buffer = Buffer.alloc(0)
   #pending = 0
   #ended = false
 
-  constructor(socket: Socket, respond: (packet: Uint8Array, done: (reply: Uint8Array | undefined) => void) => void) {
+  constructor(socket: Socket, idle: Millis, respond: Respond) {
     this.#socket = socket
     this.#respond = respond
-    this.#idle = setTimeout(() => socket.destroy(), tcpIdle)
+    this.#idle = setTimeout(() => socket.destroy(), idle)
     this.#idle.unref()
     socket.setNoDelay(true)
     socket.on('data', (bytes) => this.#data(bytes))
