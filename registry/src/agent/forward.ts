@@ -70,7 +70,10 @@ export class Forward {
 
   /** Resolves when this node's store is fresh enough. */
   async fresh(consistent: boolean): Promise<void> {
-    const { following, io, hold } = this.#options
+    const { following, io, hold, replica } = this.#options
+    // The usual case by far: this is the leader, under its lease, and has applied all that is committed.
+    const leased = consistent || !following.leading ? undefined : replica?.leaseIndex()
+    if (leased !== undefined && following.applied >= leased) return
     const until = io.clock.now() + hold
     const index = await this.#round(consistent)
     if (following.applied < index && !(await this.#applied(index, until))) {
