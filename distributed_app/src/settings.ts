@@ -31,9 +31,11 @@ export class Settings {
   /** @throws Unreachable, UnexpectedAnswer, or the reason of the signal */
   async follow(signal: AbortSignal): Promise<void> {
     const { client, prefix, wait } = this.#options
-    const query = this.#index === 0 ? { signal } : { index: this.#index, wait, signal }
-    const { index, value } = await client.kv.list(prefix, query)
-    this.#index = nextIndex(this.#index, index)
+    const asked = this.#index
+    // A registry that fails may come back afresh, and would let an index from before wait in vain.
+    this.#index = 0
+    const { index, value } = await client.kv.list(prefix, asked === 0 ? { signal } : { index: asked, wait, signal })
+    this.#index = nextIndex(asked, index)
     const values = new Map(value.map((pair) => [pair.Key.slice(prefix.length), textOf(pair)]))
     const changed = !sameEntries(values, this.#values)
     this.#values = values

@@ -22,11 +22,10 @@ export class AgentDouble {
   kv = new Map<string, { value: string; index: number }>()
   node = 'host1'
   address = '10.0.77.22'
-  /** Nobody listens: every request fails. */
-  down = false
   /** Answers 400 to a registration it holds for. */
   refuses: (service: ServiceRegistration) => boolean = () => false
   #index = 10
+  #down = new AbortController()
   #wake = new Set<() => void>()
 
   constructor() {
@@ -86,16 +85,19 @@ export class AgentDouble {
   }
 
   /** For a client in this process. */
-  readonly fetch: Fetch = async (url, init) => {
-    init.signal?.throwIfAborted()
-    if (this.down) throw new TypeError('fetch failed', { cause: new Error('connect ECONNREFUSED') })
-    const answer = Promise.resolve(this.app.request(url, init))
-    if (init.signal === undefined) return answer
-    const { signal } = init
-    const aborted = new Promise<never>((_, reject) =>
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
-    )
-    return Promise.race([answer, aborted])
+  readonly fetch: Fetch = (url, init) => {
+    const signal = AbortSignal.any([this.#down.signal, ...(init.signal === undefined ? [] : [init.signal])])
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) reject(signal.reason)
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+      if (!signal.aborted) Promise.resolve(this.app.request(url, init)).then(resolve, reject)
+    })
+  }
+
+  /** Nobody listens: what is asked and what is waiting fails. */
+  set down(down: boolean) {
+    if (down) this.#down.abort(new TypeError('fetch failed', { cause: new Error('connect ECONNREFUSED') }))
+    else this.#down = new AbortController()
   }
 
   put(key: string, value: string): void {
@@ -108,13 +110,14 @@ export class AgentDouble {
     this.kv.delete(key)
   }
 
-  /** Starts afresh, as an agent does whose disk is gone. */
+  /** Starts afresh, as an agent does whose disk is gone; connections break on the way. */
   forget(): void {
+    this.down = true
+    this.down = false
     this.services = {}
     this.checks = {}
     this.kv.clear()
     this.#index = 1
-    for (const wake of this.#wake) wake()
   }
 
   #register(service: ServiceRegistration, replaceChecks: boolean): void {
