@@ -16,7 +16,9 @@ binary=$folder/usr/bin/consul
 if [[ ! -x $binary ]]; then
   debian_unpack consul bullseye "$folder" >&2
 fi
-version=$("$binary" version | head -n 1)
+# Not through a pipe to head: closing it early would now and then end consul, and with it this script.
+version=$("$binary" version)
+version=${version%%$'\n'*}
 if [[ $version != 'Consul v1.8.7' ]]; then
   echo "scripts/peer-consul.sh: expected Consul v1.8.7 in $binary, found \"$version\"; remove $folder and run this again" >&2
   exit 1
