@@ -130,7 +130,7 @@ describe('Worker', () => {
   it('follows the configuration of a registry that started afresh, with a lower index', async () => {
     const bench = new Bench()
     bench.agent.put('distributed_app/config/greeting', 'Servus')
-    await bench.pass(100)
+    await bench.pass(500)
     bench.agent.forget()
     await bench.pass(500)
     assert.equal(await bench.get('/'), 'Hello World!')
