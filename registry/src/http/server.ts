@@ -1,6 +1,6 @@
 /** The listener under the HTTP application: sockets, limits, and an orderly end.  [door] */
-import { createServer, STATUS_CODES } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Log } from '../io/io.ts'
 
@@ -50,6 +50,8 @@ export async function serve(
       })
     },
   })
+  /** The last answer begun on each connection. */
+  const latest = new WeakMap<Socket, ServerResponse>()
   const server = createServer(
     {
       maxHeaderSize: 64 * 1024,
@@ -59,7 +61,13 @@ export async function serve(
       // Clients keep pools: closing early would race with their next request.
       keepAliveTimeout: 120_000,
     },
-    (incoming, outgoing) => void listener(incoming, outgoing),
+    (incoming, outgoing) => {
+      // Pipelined requests are answered one after the other: a read sees the write before it (RFC 9112 §9.3.2).
+      const before = latest.get(incoming.socket)
+      latest.set(incoming.socket, outgoing)
+      if (before === undefined || before.writableEnded) void listener(incoming, outgoing)
+      else before.once('close', () => void (outgoing.destroyed || listener(incoming, outgoing)))
+    },
   )
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || error.code === 'ECONNRESET') {

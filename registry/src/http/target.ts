@@ -35,7 +35,7 @@ const ordinary = /^(?:\/(?!\.{0,2}(?:\/|$))[!-$&-.0-~]*)+\/?$|^\/$/
 const unprintable = /[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/u
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** @param raw the path as sent: ASCII, or the bytes of UTF-8 as one character each. */
+/** @param raw the path as sent; ASCII, for the HTTP parser refuses anything else. */
 export function readPath(raw: string): ReadPath {
   if (ordinary.test(raw)) return { kind: 'path', path: raw }
   const decoded = percentDecoded(raw)
@@ -62,8 +62,7 @@ export function encodedPath(path: string): string {
 
 /** Query parameters; a missing `=` is an empty value, `+` is a space. */
 export function readQuery(raw: string): URLSearchParams {
-  // Node hands over bytes above 127 as one character each.
-  return new URLSearchParams(/[\x80-\xff]/.test(raw) ? Buffer.from(raw, 'latin1').toString('utf8') : raw)
+  return new URLSearchParams(raw)
 }
 
 /** Undefined when a `%` is not followed by two hexadecimal digits. */
