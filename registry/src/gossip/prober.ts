@@ -25,7 +25,7 @@ export interface Outgoing {
 /** What a tick or an answer made of the current probe. */
 export type ProbeResult =
   | { type: 'failed'; name: string; incarnation: number }
-  /** It answered over the connection only: datagrams get lost on the way there or back. */
+  /** Several times now it answered over the connection only: datagrams get lost on the way there or back. */
   | { type: 'reachedByFrameOnly'; name: string }
 
 interface Probe {
@@ -54,6 +54,8 @@ interface Relay {
   until: Millis
 }
 
+/** One lost datagram means nothing; this many probes in a row do. */
+const framesOnlyMin = 3
 /** More relays than this at once are refused: somebody is wrong or hostile. */
 const relaysMax = 1_000
 
@@ -67,6 +69,8 @@ export class Prober {
   #nextRound: Millis
   #probe: Probe | undefined
   readonly #relays = new Map<number, Relay>()
+  /** How many probes in a row a member answered over the connection only. */
+  readonly #framesOnly = new Map<string, number>()
   #sequence: number
 
   constructor(options: { config: GossipConfig; members: Members; awareness: Awareness; random: Random }, now: Millis) {
@@ -146,6 +150,7 @@ export class Prober {
         return undefined
       }
       this.#probe = undefined
+      this.#framesOnly.delete(from)
       this.#awareness.change(-1)
       return undefined
     }
@@ -219,8 +224,11 @@ export class Prober {
   #conclude(probe: Probe): ProbeResult[] {
     if (probe.byFrame) {
       this.#awareness.change(-1)
-      return [{ type: 'reachedByFrameOnly', name: probe.name }]
+      const times = (this.#framesOnly.get(probe.name) ?? 0) + 1
+      this.#framesOnly.set(probe.name, times)
+      return times < framesOnlyMin ? [] : [{ type: 'reachedByFrameOnly', name: probe.name }]
     }
+    this.#framesOnly.delete(probe.name)
     // Lifeguard: those we asked and who are well say nack; their silence is a sign that it is us who are not heard.
     // With nobody to ask, any failed probe is held against us a little.
     this.#awareness.change(probe.asked > 0 ? probe.silent.size : 1)

@@ -160,8 +160,11 @@ export class Pool {
     const names = new Set(running.map((process) => process.name))
     const view = (members: Member[]) =>
       members
-        .map(({ name, status, incarnation, tags }) => `${name} ${status} ${incarnation} ${tags.id}`)
-        .filter((line) => !line.includes(' left '))
+        // Newcomers are not told of those that left before they came.
+        .filter(({ status }) => status !== 'left')
+        .map(({ name, status, incarnation, tags }) => {
+          return `${name} ${status} ${incarnation} ${status === 'alive' ? JSON.stringify(tags) : ''}`
+        })
         .join('\n')
     const first = running[0]
     if (first === undefined) return true
