@@ -9,22 +9,23 @@
  */
 import { randomInt } from 'node:crypto'
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
+import { readFile } from 'node:fs/promises'
 import { connect, createServer, isIPv6, type Server, type Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import type { AgentSurface } from '../agent/surface.ts'
 import type { Io } from '../io/io.ts'
 import type { Address, Millis } from '../model.ts'
+import { Connection, framed, takeMessage } from './connection.ts'
+import { ipv4Addresses, ipv6Addresses, isLinkLocal } from './interfaces.ts'
 import type { Transport } from './message.ts'
 import { type DnsOptions, dnsSettings } from './options.ts'
 import { type Exchange, Recursors } from './recursors.ts'
 import { Responder } from './respond.ts'
 
-const rescanEvery: Millis = 3000
+const rescanEvery: Millis = 2000
 /** A TCP connection that asks nothing for this long is closed (RFC 7766 §6.2.3 asks for seconds). */
 const tcpIdleDefault: Millis = 10_000
 const tcpConnectionsMax = 1000
-/** Questions of one connection under way; further ones wait in its socket. */
-const tcpPendingMax = 100
 /** The kernel gives less if it likes; enough for a burst while another part of the program holds the loop. */
 const receiveBuffer = 4 * 1024 * 1024
 
@@ -111,7 +112,9 @@ class Listeners {
     }
     if (this.#hosts.some(isWildcard)) {
       this.#timer = setInterval(() => {
-        this.#rescan = this.#rescan.then(() => this.#follow())
+        this.#rescan = this.#rescan
+          .then(() => this.#follow())
+          .catch((error) => this.#log('warn', 'dns', 'interfaces could not be read', { error: String(error) }))
       }, rescanEvery)
       this.#timer.unref()
     }
@@ -126,16 +129,13 @@ class Listeners {
 
   async #openAll(): Promise<void> {
     for (const host of this.#hosts.filter((host) => !isWildcard(host))) await this.#add(host)
-    let failure: unknown
-    for (const host of this.#interfaceAddresses()) {
-      try {
-        await this.#add(host)
-      } catch (error) {
-        failure ??= error
-        this.#refuse(host, error)
-      }
+    const failures = new Map<string, unknown>()
+    for (const host of await this.#ownAddresses()) {
+      await this.#add(host).catch((error) => failures.set(host, error))
     }
+    const [failure] = failures.values()
     if (this.#open.size === 0) throw failure ?? new Error('no address to listen on for DNS')
+    for (const [host, error] of failures) this.#refuse(host, error)
   }
 
   async #add(host: string): Promise<void> {
@@ -151,20 +151,16 @@ class Listeners {
 
   /** Once around what a wildcard stands for: new addresses get sockets, those of addresses gone are closed. */
   async #follow(): Promise<void> {
-    if (this.#closed) return
-    const present = this.#interfaceAddresses()
+    const present = await this.#ownAddresses()
     for (const [host, listener] of this.#open) {
-      if (present.includes(host) || this.#hosts.includes(host)) continue
+      if (present.has(host) || this.#hosts.includes(host)) continue
       this.#open.delete(host)
       this.#log('info', 'dns', 'address is gone', { address: host })
       await listener.close()
     }
     for (const host of present) {
-      try {
-        await this.#add(host)
-      } catch (error) {
-        this.#refuse(host, error)
-      }
+      if (this.#closed) return
+      await this.#add(host).catch((error) => this.#refuse(host, error))
     }
   }
 
@@ -175,16 +171,18 @@ class Listeners {
     this.#log('warn', 'dns', reason)
   }
 
-  #interfaceAddresses(): string[] {
-    if (!this.#hosts.some(isWildcard)) return []
-    const both = this.#hosts.some((host) => isWildcard(host) && isIPv6(host))
-    return (
-      Object.values(networkInterfaces())
-        .flatMap((addresses) => addresses ?? [])
-        // Link-local addresses mean something on one link only, and every container brings one.
-        .filter(({ family, address }) => family === 'IPv4' || (both && !address.startsWith('fe80')))
-        .map(({ address }) => address)
+  /** What the wildcard among the hosts stands for now; none when there is no wildcard. */
+  async #ownAddresses(): Promise<Set<string>> {
+    const wildcards = this.#hosts.filter(isWildcard)
+    if (wildcards.length === 0) return new Set()
+    const wanted = (address: string) => !isIPv6(address) || (wildcards.includes('::') && !isLinkLocal(address))
+    const listed = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
+    // Where there is no such file, what Node knows has to do.
+    const [fibTrie, ifInet6] = await Promise.all(
+      ['/proc/net/fib_trie', '/proc/net/if_inet6'].map((file) => readFile(file, 'utf8').catch(() => '')),
     )
+    const known = [...ipv4Addresses(fibTrie ?? ''), ...ipv6Addresses(ifInet6 ?? '')]
+    return new Set([...listed.map(({ address }) => address), ...known].filter(wanted))
   }
 
   async #closeAll(): Promise<void> {
@@ -259,8 +257,23 @@ class Listener {
 
   #connection(socket: Socket, tcpIdle: Millis): void {
     this.#connections.add(socket)
-    socket.on('close', () => this.#connections.delete(socket))
-    new Connection(socket, tcpIdle, (packet, done) => this.#respond(packet, 'tcp', done))
+    // Whole messages count, not octets: who sends one now and then has asked nothing.
+    const idle = setTimeout(() => socket.destroy(), tcpIdle)
+    idle.unref()
+    const connection = new Connection(
+      socket,
+      (packet, done) => this.#respond(packet, 'tcp', done),
+      () => idle.refresh(),
+    )
+    socket.setNoDelay(true)
+    socket.on('data', (bytes) => connection.data(bytes))
+    socket.on('drain', () => connection.continue())
+    socket.on('end', () => connection.ended())
+    socket.on('error', () => socket.destroy())
+    socket.on('close', () => {
+      clearTimeout(idle)
+      this.#connections.delete(socket)
+    })
   }
 
   /** Calls back exactly once, at once unless a recursor is asked. A packet that we fail on is logged and not answered. */
@@ -327,88 +340,6 @@ function advice(cause: unknown, port: number): string {
     default:
       return cause instanceof Error ? cause.message : String(cause)
   }
-}
-
-/** Calls back once with the reply; undefined: there is none. */
-type Respond = (packet: Uint8Array, done: (reply: Uint8Array | undefined) => void) => void
-
-/**
- * One client's TCP connection (RFC 7766): messages behind two octets of length, answered as they are ready, so a
- * question to a recursor holds up none of our own. Ends when the client does, or asks nothing whole for too long.
- */
-class Connection {
-  readonly #socket: Socket
-  readonly #respond: Respond
-  readonly #idle: NodeJS.Timeout
-  #received: Buffer = Buffer.alloc(0)
-  #pending = 0
-  #ended = false
-
-  constructor(socket: Socket, idle: Millis, respond: Respond) {
-    this.#socket = socket
-    this.#respond = respond
-    this.#idle = setTimeout(() => socket.destroy(), idle)
-    this.#idle.unref()
-    socket.setNoDelay(true)
-    socket.on('data', (bytes) => this.#data(bytes))
-    socket.on('drain', () => this.#continue())
-    socket.on('end', () => {
-      this.#ended = true
-      this.#continue()
-    })
-    socket.on('error', () => socket.destroy())
-    socket.on('close', () => clearTimeout(this.#idle))
-  }
-
-  #data(bytes: Buffer): void {
-    this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes])
-    this.#continue()
-  }
-
-  #continue(): void {
-    while (this.#isReady()) {
-      const packet = takeMessage(this.#received)
-      if (packet === undefined) break
-      this.#received = this.#received.subarray(2 + packet.length)
-      this.#idle.refresh()
-      this.#pending++
-      this.#respond(packet, (reply) => this.#done(reply))
-    }
-    if (this.#socket.destroyed) return
-    if (this.#isReady()) this.#socket.resume()
-    else this.#socket.pause()
-    if (this.#ended && this.#pending === 0 && takeMessage(this.#received) === undefined) this.#socket.end()
-  }
-
-  /** A client that does not read its answers, or asks more than we can send on, is read no further for now. */
-  #isReady(): boolean {
-    return this.#pending < tcpPendingMax && !this.#socket.writableNeedDrain && !this.#socket.destroyed
-  }
-
-  #done(reply: Uint8Array | undefined): void {
-    this.#pending--
-    // What cannot be answered over UDP is dropped; here it means that we no longer understand each other.
-    if (reply === undefined) this.#socket.destroy()
-    if (this.#socket.destroyed) return
-    this.#socket.write(framed(reply as Uint8Array))
-    this.#idle.refresh()
-    // Not from within #continue's own loop: it goes on by itself.
-    queueMicrotask(() => this.#continue())
-  }
-}
-
-/** The first message of a stream, or undefined while it is not all there. */
-function takeMessage(received: Buffer): Buffer | undefined {
-  if (received.length < 2) return undefined
-  const length = received.readUInt16BE(0)
-  return received.length < 2 + length ? undefined : received.subarray(2, 2 + length)
-}
-
-function framed(packet: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(2 + packet.length)
-  bytes.writeUInt16BE(packet.length, 0)
-  bytes.set(packet, 2)
-  return bytes
 }
 
 /** Our side of the questions to recursors: a fresh socket, and with it a fresh port, for each (RFC 5452 §9.2). */
