@@ -68,7 +68,7 @@ function runWorker(number: number, options: Options): void {
     process.exit(1)
   })
   server.listen(port, options.bind, () => {
-    log(`[worker ${number}] listening on ${options.bind}:${port}, registry ${options.registry}`)
+    log(`[worker ${number}] process ${process.pid} listening on ${options.bind}:${port}, registry ${options.registry}`)
     // Only who serves is registered.
     setInterval(() => worker.tick(performance.now()), 50)
   })

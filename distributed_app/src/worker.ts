@@ -29,7 +29,7 @@ export interface WorkerOptions {
 
 const ttl: Millis = 10_000
 const settingsWait: Millis = 55_000
-const redisLookEvery: Millis = 2000
+const redisLookEvery: Millis = 1000
 
 export class Worker {
   readonly app: Hono
