@@ -32,6 +32,8 @@ export function textOf(name: Name): string {
 
 /** The octets of a text in UTF-8. */
 export function toOctets(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII is meant, and is its own octets.
+  if (/^[\x00-\x7f]*$/.test(text)) return text
   return Buffer.from(text, 'utf8').toString('latin1')
 }
 

@@ -27,7 +27,7 @@ export class Responder {
   readonly #random: Random
   readonly #settings: DnsSettings
   readonly #recursors: Recursors | undefined
-  readonly #answers = new AnswerCache()
+  readonly #cache = new Cache()
 
   /** @param recursors undefined: names outside our domain are refused */
   constructor(view: () => View, random: Random, settings: DnsSettings, recursors: Recursors | undefined) {
@@ -39,8 +39,8 @@ export class Responder {
 
   respond(packet: Uint8Array, transport: Transport): Reply | Promise<Reply> {
     const view = this.#view()
-    const cached = this.#answers.find(packet, transport, view, this.#random)
-    if (cached !== undefined) return cached
+    const known = this.#cache.find(packet, transport, view)
+    if (known !== undefined) return this.#again(known, packet, transport)
     // Without a header there is no id to answer to, and an answer to an answer would go on for ever.
     if (packet.length < headerLength || ((packet[2] as number) & 0x80) !== 0) return undefined
     // UPDATE, NOTIFY and the like: back with the header, as there may be nothing else in them that we can read.
@@ -63,7 +63,18 @@ export class Responder {
       return this.#chase(found, this.#recursors).then((resolved) => this.#fit(query, edns, resolved, transport))
     }
     const reply = this.#fit(query, edns, found, transport)
-    this.#answers.keep(packet, transport, reply, found.answers.length)
+    const isFixed = !found.interchangeable || found.answers.length < 2
+    this.#cache.keep(packet, transport, { query, edns, found, packet: isFixed ? reply : undefined })
+    return reply
+  }
+
+  /** The same question once more: the same answer, and of several instances others, or in another order. */
+  #again({ query, edns, found, packet: fixed }: Known, packet: Uint8Array, transport: Transport): Uint8Array {
+    const reply =
+      fixed === undefined
+        ? this.#fit(query, edns, { ...found, answers: this.#random.shuffle(found.answers) }, transport)
+        : Buffer.from(fixed)
+    reply.set(packet.subarray(0, 2))
     return reply
   }
 
@@ -151,56 +162,46 @@ function refusal(packet: Uint8Array, rcode: number): Uint8Array {
   return reply
 }
 
+/** A question read, and what the catalog has to say to it. */
+interface Known {
+  query: Message
+  /** As it goes back. */
+  edns: Edns | undefined
+  found: Answer
+  /** The packet, when it is the same every time but for the id. */
+  packet: Uint8Array | undefined
+}
+
 /**
- * Finished packets by the question's own octets (all but the id, so RD, EDNS and the letters of the name count). They
- * are true as long as the store applied nothing new; the first question after that forgets them all. An answer of
- * several records is kept in several orders, and for a limited number of uses, so that no instance is left out for long.
+ * What is known about questions, by their own octets (all but the id, so RD, EDNS and the letters of the name count).
+ * It is true as long as the store applied nothing new; the first question after that forgets it all.
  */
-class AnswerCache {
-  readonly #entries = new Map<string, { packets: Uint8Array[]; orders: number; uses: number }>()
+class Cache {
+  readonly #known = new Map<string, Known>()
   #view: View | undefined
   #index = 0
 
-  /** A copy under the packet's id; undefined when it has to be worked out. */
-  find(packet: Uint8Array, transport: Transport, view: View, random: Random): Uint8Array | undefined {
+  find(packet: Uint8Array, transport: Transport, view: View): Known | undefined {
     if (view !== this.#view || view.index !== this.#index) {
-      this.#entries.clear()
+      this.#known.clear()
       this.#view = view
       this.#index = view.index
       return undefined
     }
-    const key = keyOf(packet, transport)
-    const entry = this.#entries.get(key)
-    if (entry === undefined || entry.packets.length < entry.orders) return undefined
-    if (--entry.uses === 0) this.#entries.delete(key)
-    const reply = Buffer.from(random.pick(entry.packets) as Uint8Array)
-    reply.set(packet.subarray(0, 2))
-    return reply
+    return this.#known.get(keyOf(packet, transport))
   }
 
-  /** @param answers records in the reply; their order matters when there are several */
-  keep(packet: Uint8Array, transport: Transport, reply: Uint8Array, answers: number): void {
-    if (packet.length > keyLengthMax || reply.length > replyLengthMax) return
-    const key = keyOf(packet, transport)
-    const entry = this.#entries.get(key)
-    if (entry !== undefined) {
-      entry.packets.push(reply)
-      return
-    }
-    if (this.#entries.size >= entriesMax) this.#entries.clear()
-    const several = answers > 1
-    const uses = several ? usesMax : Number.POSITIVE_INFINITY
-    this.#entries.set(key, { packets: [reply], orders: several ? orders : 1, uses })
+  keep(packet: Uint8Array, transport: Transport, known: Known): void {
+    if (packet.length > packetMax || known.found.answers.length > answersMax) return
+    if (this.#known.size >= questionsMax) this.#known.clear()
+    this.#known.set(keyOf(packet, transport), known)
   }
 }
 
-/** Questions nobody asks again push nothing useful out: at this many all is forgotten, which costs one working out each. */
-const entriesMax = 2000
-const keyLengthMax = 128
-const replyLengthMax = 2048
-/** Orders of the same answers that take turns, and how often in all before new ones are made. */
-const orders = 16
-const usesMax = 128
+/** Questions nobody asks again push nothing useful out: at this many all is forgotten, which costs one look-up each. */
+const questionsMax = 2000
+const packetMax = 128
+const answersMax = 1000
 
 function keyOf(packet: Uint8Array, transport: Transport): string {
   return transport + Buffer.from(packet.buffer, packet.byteOffset, packet.length).toString('latin1', 2)
