@@ -4,7 +4,7 @@ import { Resolver } from 'node:dns/promises'
 import { Client } from 'registry/client'
 import { look, type Resolve } from './look.ts'
 import { type Options, parseOptions, usage } from './options.ts'
-import { linesOf } from './report.ts'
+import { failureLine, linesOf } from './report.ts'
 
 const parsed = parseOptions(process.argv.slice(2), process.env)
 if ('mistakes' in parsed) {
@@ -39,9 +39,9 @@ async function report(options: Options, client: Client, resolve: Resolve): Promi
     console.log(options.json ? JSON.stringify(result) : linesOf(result).join('\n'))
     return true
   } catch (error) {
-    const { message } = error as Error
-    if (options.json) console.log(JSON.stringify({ service: options.service, registryFailure: message }))
-    else console.log(`The registry cannot be reached${options.once ? '' : ', trying again'}: ${message}`)
+    const failure = error as Error
+    if (options.json) console.log(JSON.stringify({ service: options.service, registryFailure: failure.message }))
+    else console.log(failureLine(failure, { again: !options.once }))
     return false
   }
 }

@@ -2,7 +2,7 @@
  * What the registry says about a service, and the words it is reported in. Pure: the same answers give the same
  * lines, in whatever order the registry and DNS gave theirs.
  */
-import type { CatalogServiceShape } from 'registry/client'
+import { type CatalogServiceShape, UnexpectedAnswer } from 'registry/client'
 
 export interface Instance {
   node: string
@@ -51,6 +51,12 @@ export function linesOf(report: Report): string[] {
     `Application ${report.service} with element ${instance.id} on port ${instance.port} found on node ${instance.node} (${instance.address}).`,
     dnsLine(report),
   ])
+}
+
+/** What is said when there is no report. */
+export function failureLine(error: Error, { again }: { again: boolean }): string {
+  const what = error instanceof UnexpectedAnswer ? 'The registry gives no answer' : 'The registry cannot be reached'
+  return `${what}${again ? ', trying again' : ''}: ${error.message}`
 }
 
 /** "a", "a and b", "a, b and c". */
