@@ -17,9 +17,12 @@ docker_down() {
   "$root/scripts/hosts.sh" down
 }
 
+followers=()
 docker_stop() {
   local code=$?
   trap - EXIT INT TERM
+  # Each is the process that entered the host; what it runs there ends with it.
+  if ((${#followers[@]} > 0)); then kill "${followers[@]}" 2>/dev/null || true; fi
   rm -rf "$folder"
   if [[ $once == yes ]]; then
     docker_down || true
@@ -51,7 +54,8 @@ image_id() { docker -H "$(docker_host "$1")" image inspect --format '{{.Id}}' "$
 
 # follow HOST CONTAINER FILE: what the container says, as it says it, until this script ends.
 follow() {
-  on "$1" docker logs -f "$2" >"$3" 2>&1 &
+  "$root/scripts/hosts.sh" run "$1" -- docker logs -f "$2" >"$3" 2>&1 {told}>&- &
+  followers+=($!)
   disown
 }
 
@@ -229,7 +233,7 @@ exactly_four() {
 }
 
 demo_docker() {
-  local folder host
+  local host
   ((EUID == 0)) || fail '--docker needs root: it makes network namespaces and starts three Docker engines. Without root: --loopback'
   folder=$(mktemp -d "${TMPDIR:-/tmp}/rollcall-demo.XXXXXX")
   trap docker_stop EXIT

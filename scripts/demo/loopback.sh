@@ -75,7 +75,7 @@ loopback_report() {
 }
 
 demo_loopback() {
-  local host address folder dns_port=8600 dns
+  local host address dns_port=8600 dns
   loopback_down
   mkdir -p "$(dirname "$loopback_state")"
   folder=$(mktemp -d "${TMPDIR:-/tmp}/rollcall-demo.XXXXXX")

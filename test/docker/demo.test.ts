@@ -52,7 +52,7 @@ function startContainers(host: HostName): void {
 
 describe('the demo on three Docker engines', () => {
   before(() => {
-    hosts.must(['scripts/demo.sh', '--down'])
+    hosts.hosts('down')
     const { code, output } = hosts.script(['scripts/demo.sh', '--docker'])
     assert.equal(code, 0, output)
     assertReport(output)
