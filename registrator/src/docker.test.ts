@@ -1,55 +1,8 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer, type Server, type ServerResponse } from 'node:http'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import type { ServerResponse } from 'node:http'
+import { DaemonDouble } from '../test/daemon.ts'
 import { dockerEngine } from './docker.ts'
 import type { Engine } from './engine.ts'
-
-const [inspected] = JSON.parse(readFileSync(new URL('../test/data/containers.json', import.meta.url), 'utf8')).map(
-  (recorded: { inspect: { Id: string } }) => recorded.inspect,
-) as [{ Id: string; Name: string }]
-
-/** A daemon on a socket in a folder of its own, whose event stream a test writes by hand. */
-class Daemon {
-  readonly asked: string[] = []
-  readonly folder = mkdtempSync(join(tmpdir(), 'docker-'))
-  events: ServerResponse | undefined
-  #server: Server | undefined
-
-  async start(): Promise<Engine> {
-    this.#server = createServer((request, response) => {
-      const url = new URL(request.url ?? '/', 'http://docker')
-      this.asked.push(`${request.method} ${url.pathname}`)
-      const json = (status: number, body: object) => {
-        response.writeHead(status, { 'Content-Type': 'application/json' })
-        response.end(JSON.stringify(body))
-      }
-      if (url.pathname === '/info') json(200, { ID: 'ENGINE', Name: 'host3' })
-      else if (url.pathname === '/containers/json') json(200, [{ Id: inspected.Id }])
-      else if (url.pathname === `/containers/${inspected.Id}/json`) json(200, inspected)
-      else if (url.pathname === '/containers/broken/json') {
-        response.writeHead(500)
-        response.end('{"message":"no space left on device"}')
-      } else if (url.pathname === '/events') {
-        assert.deepEqual(JSON.parse(url.searchParams.get('filters') ?? '').type, ['container', 'network'])
-        response.writeHead(200, { 'Content-Type': 'application/json' })
-        response.flushHeaders()
-        this.events = response
-      } else json(404, { message: 'No such container' })
-    })
-    const path = join(this.folder, 'docker.sock')
-    await new Promise<void>((resolve) => this.#server?.listen(path, resolve))
-    process.env.DOCKER_HOST = `unix://${path}`
-    return dockerEngine(process.env.DOCKER_HOST)
-  }
-
-  async stop(): Promise<void> {
-    this.#server?.closeAllConnections()
-    await new Promise((resolve) => this.#server?.close(resolve))
-    rmSync(this.folder, { recursive: true })
-  }
-}
 
 async function until(condition: () => boolean): Promise<void> {
   const deadline = performance.now() + 5000
@@ -60,13 +13,15 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 describe('dockerEngine', () => {
-  let daemon: Daemon
+  let daemon: DaemonDouble
   let engine: Engine
   const dockerHost = process.env.DOCKER_HOST
 
   beforeEach(async () => {
-    daemon = new Daemon()
-    engine = await daemon.start()
+    daemon = new DaemonDouble()
+    await daemon.start()
+    process.env.DOCKER_HOST = daemon.host
+    engine = dockerEngine(daemon.host)
   })
   afterEach(async () => {
     await daemon.stop()
@@ -76,8 +31,8 @@ describe('dockerEngine', () => {
 
   it('knows the engine, its containers, and that one is gone', async () => {
     assert.deepEqual(await engine.identity(), { id: 'ENGINE', name: 'host3' })
-    assert.deepEqual(await engine.list(), [inspected.Id])
-    assert.equal((await engine.inspect(inspected.Id))?.name, 'redis.0')
+    assert.deepEqual(await engine.list(), [daemon.container.Id])
+    assert.equal((await engine.inspect(daemon.container.Id))?.name, 'redis.0')
     assert.equal(await engine.inspect('gone'), undefined)
     await assert.rejects(engine.inspect('broken'), /no space left on device/)
   })
@@ -144,7 +99,7 @@ describe('dockerEngine', () => {
         /ENOENT|ECONNREFUSED/,
       )
     } finally {
-      daemon = new Daemon()
+      daemon = new DaemonDouble()
       await daemon.start()
     }
   })
