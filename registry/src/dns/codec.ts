@@ -414,7 +414,7 @@ function suffixKey(name: Name, from: number): string {
 }
 
 /** EDNS client subnet (RFC 7871 §6). */
-const clientSubnetCode = 8
+export const clientSubnetCode = 8
 
 /**
  * The client subnet of a question as it stands in an answer that is the same for everyone: scope 0. Undefined when

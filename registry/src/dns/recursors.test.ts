@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import type { Address } from '../model.ts'
 import { decode, encode } from './codec.ts'
 import { type Message, type Question, rcodes, record, type Transport, types } from './message.ts'
-import { type Exchange, type Forwarded, pendingMax, Recursors, silenceAside } from './recursors.ts'
+import { type Exchange, type Forwarded, pendingMax, Recursors, silenceAside, waitingMax } from './recursors.ts'
 
 const one: Address = { host: '192.0.2.1', port: 53 }
 const two: Address = { host: '192.0.2.2', port: 53 }
@@ -128,6 +128,12 @@ describe('recursors', () => {
     assert.equal(read(await recursors.forward(forwarded, 'udp'))?.answers.length, 1)
     assert.equal(read(await inner)?.answers.length, 1)
     assert.equal(made.asked.length, 2)
+  })
+
+  it('keep no more than so many waiting for the same', async () => {
+    const { recursors } = world(() => new Promise(() => {}))
+    for (let at = 0; at < waitingMax; at++) recursors.forward(forwarded, 'udp')
+    assert.equal(await recursors.forward(forwarded, 'udp'), undefined)
   })
 
   it('are asked no more than so much at a time', async () => {

@@ -9,7 +9,7 @@
 import type { Clock, Log } from '../io/io.ts'
 import type { Address, Millis } from '../model.ts'
 import { isLocation } from './answer.ts'
-import { decode, decodeQuestions, encode } from './codec.ts'
+import { clientSubnetCode, decode, decodeQuestions, encode } from './codec.ts'
 import {
   classes,
   type EdnsOption,
@@ -46,8 +46,9 @@ export interface RecursorsOptions {
   log: Log
 }
 
-/** Questions under way at the same time; a socket each. More are answered SERVFAIL at once. */
+/** Questions under way at the same time, a socket each, and those who wait for them. More are answered SERVFAIL at once. */
 export const pendingMax = 1000
+export const waitingMax = 10_000
 
 /** A server that kept silent is asked after the others for this long. */
 export const silenceAside: Millis = 10_000
@@ -64,6 +65,7 @@ export interface Forwarded {
 export class Recursors {
   readonly #options: RecursorsOptions
   readonly #pending = new Map<string, Promise<Uint8Array | undefined>>()
+  #waiting = 0
   readonly #silentSince = new Map<Address, Millis>()
 
   constructor(options: RecursorsOptions) {
@@ -74,23 +76,23 @@ export class Recursors {
    * A recursor's reply as it came, under an id of ours, or undefined when none gave a usable one. As Consul: servers
    * in their order, NOERROR and NXDOMAIN are answers, anything else is a reason to ask the next.
    */
-  forward(forwarded: Forwarded, transport: Transport): Promise<Uint8Array | undefined> {
-    const { question, edns } = forwarded
-    const key = JSON.stringify([
-      transport,
-      textOf(question.name).toLowerCase(),
-      question.type,
-      question.class,
-      forwarded.recursionDesired,
-      forwarded.checkingDisabled,
-      edns,
-    ])
+  async forward(forwarded: Forwarded, transport: Transport): Promise<Uint8Array | undefined> {
+    if (this.#waiting >= waitingMax) return undefined
+    this.#waiting++
+    try {
+      return await this.#shared(travelling(forwarded), transport)
+    } finally {
+      this.#waiting--
+    }
+  }
+
+  #shared(forwarded: Forwarded, transport: Transport): Promise<Uint8Array | undefined> {
+    const { question, ...rest } = forwarded
+    const name = textOf(question.name).toLowerCase()
+    const key = JSON.stringify([transport, name, question.type, question.class, rest])
     const pending = this.#pending.get(key)
     if (pending !== undefined) return pending
-    if (this.#pending.size >= pendingMax) {
-      this.#options.log('warn', 'dns', 'too many questions wait for recursors', { pending: this.#pending.size })
-      return Promise.resolve(undefined)
-    }
+    if (this.#pending.size >= pendingMax) return Promise.resolve(undefined)
     // Not before it is noted as pending.
     const asking = Promise.resolve()
       .then(() => this.#ask(forwarded, transport))
@@ -136,25 +138,35 @@ export class Recursors {
         if (rcode === rcodes.NOERROR || rcode === rcodes.NXDOMAIN) return reply
         log('debug', 'dns', 'recursor gave no answer', { name, recursor, rcode })
       } catch (error) {
+        // Said once, and not for every question while it lasts.
+        const level = this.#isAside(server, clock.now()) ? 'debug' : 'warn'
         this.#silentSince.set(server, clock.now())
-        log('warn', 'dns', 'recursor failed', { name, recursor, error: String(error) })
+        log(level, 'dns', 'recursor failed', { name, recursor, error: (error as Error).message })
       }
     }
-    log('warn', 'dns', 'all recursors failed', { name })
+    log('debug', 'dns', 'all recursors failed', { name })
     return undefined
   }
 
   /** As configured, except that a server which lately kept silent does not make everyone wait for it first. */
   #inOrder(now: Millis): Address[] {
-    const isAside = (server: Address) =>
-      now - (this.#silentSince.get(server) ?? Number.NEGATIVE_INFINITY) < silenceAside
     const { servers } = this.#options
+    const isAside = (server: Address) => this.#isAside(server, now)
     return [...servers.filter((server) => !isAside(server)), ...servers.filter(isAside)]
+  }
+
+  #isAside(server: Address, now: Millis): boolean {
+    return now - (this.#silentSince.get(server) ?? Number.NEGATIVE_INFINITY) < silenceAside
   }
 }
 
-/** EDNS client subnet. The other options are between two neighbours and do not travel on (RFC 6891 §6.2.6). */
-const travellingOptions = new Set([8])
+/** Without the options that are between two neighbours (RFC 6891 §6.2.6): EDNS client subnet travels, cookies do not. */
+function travelling(forwarded: Forwarded): Forwarded {
+  const { edns } = forwarded
+  if (edns === undefined) return forwarded
+  const { size, dnssec } = edns
+  return { ...forwarded, edns: { size, dnssec, options: edns.options.filter(({ code }) => code === clientSubnetCode) } }
+}
 
 function queryFor({ question, recursionDesired, checkingDisabled, edns }: Forwarded, id: number): Message {
   return {
@@ -172,12 +184,7 @@ function queryFor({ question, recursionDesired, checkingDisabled, edns }: Forwar
     answers: [],
     authority: [],
     additional: [],
-    edns: edns && {
-      size: edns.size,
-      version: 0,
-      dnssec: edns.dnssec,
-      options: edns.options.filter(({ code }) => travellingOptions.has(code)),
-    },
+    edns: edns && { ...edns, version: 0 },
   }
 }
 

@@ -206,6 +206,7 @@ class Listener {
   readonly #udp: UdpSocket
   readonly #tcp: Server
   readonly #connections = new Set<Socket>()
+  #closed = false
   readonly #responder: Responder
   readonly #log: Io['log']
 
@@ -237,7 +238,11 @@ class Listener {
     this.#tcp = tcp
     this.#responder = responder
     this.#log = log
-    udp.setRecvBufferSize(receiveBuffer)
+    try {
+      udp.setRecvBufferSize(receiveBuffer)
+    } catch (error) {
+      log('debug', 'dns', 'receive buffer stays as it is', { error: String(error) })
+    }
     udp.on('message', (packet, from) => this.#datagram(packet, from))
     udp.on('error', (error) => log('warn', 'dns', 'udp socket failed', { error: error.message }))
     tcp.on('connection', (socket) => this.#connection(socket, tcpIdle))
@@ -248,7 +253,7 @@ class Listener {
     // Nobody has port 0; the packet was made to be answered elsewhere, or not at all.
     if (from.port === 0) return
     this.#respond(packet, 'udp', (reply) => {
-      if (reply === undefined) return
+      if (reply === undefined || this.#closed) return
       this.#udp.send(reply, from.port, from.address, (error) => {
         if (error) this.#log('debug', 'dns', 'answer could not be sent', { to: from.address, error: error.message })
       })
@@ -281,18 +286,20 @@ class Listener {
     const failed = (error: unknown) => {
       const bytes = Buffer.from(packet).toString('hex', 0, 512)
       this.#log('error', 'dns', 'question could not be answered', { error: String(error), packet: bytes })
-      done(undefined)
+      return undefined
     }
+    let reply: ReturnType<Responder['respond']>
     try {
-      const reply = this.#responder.respond(packet, transport)
-      if (reply instanceof Promise) reply.then(done).catch(failed)
-      else done(reply)
+      reply = this.#responder.respond(packet, transport)
     } catch (error) {
-      failed(error)
+      reply = failed(error)
     }
+    if (reply instanceof Promise) reply.catch(failed).then(done)
+    else done(reply)
   }
 
   async close(): Promise<void> {
+    this.#closed = true
     for (const socket of this.#connections) socket.destroy()
     await Promise.all([
       new Promise<void>((closed) => this.#udp.close(closed)),
