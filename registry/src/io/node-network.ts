@@ -36,6 +36,7 @@ const channels = ['rpc', 'lan', 'wan'] as const
 const portFlags: Record<Channel, string> = { rpc: '-server-port', lan: '-serf-lan-port', wan: '-serf-wan-port' }
 const flushWait = 1000
 const watchInterval = 500
+const earlyFramesMax = 256
 const nothing = new Uint8Array(0)
 
 type FrameReceiver = (bytes: Uint8Array, reply: Reply) => void
@@ -62,6 +63,8 @@ export class NodeNetwork implements Network {
   readonly #incoming = new Set<Socket>()
   readonly #outgoing = new Map<string, Outgoing>()
   readonly #frameReceivers = new Map<Channel, FrameReceiver>()
+  /** Frames that came before anybody asked for them: a node listens before it has read its log. */
+  readonly #early = new Map<Channel, { frame: Uint8Array; reply: Reply }[]>()
   readonly #datagramReceivers = new Map<Channel, DatagramReceiver>()
   readonly #watch: NodeJS.Timeout
   #closed = false
@@ -72,6 +75,11 @@ export class NodeNetwork implements Network {
     this.#limits = limits
     this.#watch = setInterval(() => this.#look(performance.now()), watchInterval)
     this.#watch.unref()
+  }
+
+  /** How many frames wait for a receiver. */
+  get earlyFrames(): number {
+    return [...this.#early.values()].reduce((sum, frames) => sum + frames.length, 0)
   }
 
   /** @throws BadRequest naming channel, address and option when an address cannot be listened on. */
@@ -128,6 +136,10 @@ export class NodeNetwork implements Network {
 
   onFrame(channel: Channel, receive: FrameReceiver): void {
     this.#frameReceivers.set(channel, receive)
+    const early = this.#early.get(channel) ?? []
+    this.#early.delete(channel)
+    // Never inside the receiver's own call.
+    for (const { frame, reply } of early) queueMicrotask(() => this.#receive(channel, frame, reply))
   }
 
   /** Stops listening, lets what was written leave for at most a second, and closes every socket. */
@@ -191,7 +203,7 @@ export class NodeNetwork implements Network {
     }
     this.#read(channel, socket, (frame) => {
       if (frame.length === 0) write(socket, frameHeader(nothing), nothing)
-      else this.#give(() => this.#frameReceivers.get(channel)?.(frame, reply))
+      else this.#receive(channel, frame, reply)
     })
     socket.on('close', () => this.#incoming.delete(socket))
   }
@@ -209,7 +221,7 @@ export class NodeNetwork implements Network {
     this.#read(channel, socket, (frame) => {
       connection.askedAt = undefined
       connection.usedAt = performance.now()
-      if (frame.length > 0) this.#give(() => this.#frameReceivers.get(channel)?.(frame, reply))
+      if (frame.length > 0) this.#receive(channel, frame, reply)
     })
     socket.on('close', () => {
       clearTimeout(timer)
@@ -255,6 +267,17 @@ export class NodeNetwork implements Network {
         socket.end()
       }
     }
+  }
+
+  #receive(channel: Channel, frame: Uint8Array, reply: Reply): void {
+    const receiver = this.#frameReceivers.get(channel)
+    if (receiver !== undefined) {
+      this.#give(() => receiver(frame, reply))
+      return
+    }
+    const early = this.#early.get(channel) ?? []
+    this.#early.set(channel, early)
+    if (early.length < earlyFramesMax) early.push({ frame, reply })
   }
 
   /** A receiver that throws is a broken invariant of this node. */
