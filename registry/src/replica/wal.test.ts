@@ -289,6 +289,28 @@ describe('the write-ahead log', () => {
     }
   })
 
+  it('does not go on from a batch that a failed sync left in the page cache only', async () => {
+    const disk = new SimulatedDisk(new Random(1))
+    let failing = false
+    const { wal } = await Wal.open(
+      disk.open(async (operation) => {
+        if (failing && operation === 'sync') throw Object.assign(new Error('EIO'), { code: 'EIO' })
+      }),
+      folder,
+      new Random(1),
+      small,
+    )
+    await wal.save([entryRecord(1, 1)])
+    failing = true
+    await assert.rejects(wal.save([entryRecord(2, 1)]))
+    disk.crash(true)
+    const again = await open(disk)
+    assert.equal(again.recovered.entries.length, 2)
+    await again.wal.save([entryRecord(3, 1)])
+    disk.crash()
+    assert.equal((await open(disk)).recovered.entries.length, 3)
+  })
+
   it('refuses everything after a failed write or sync', async () => {
     const disk = new SimulatedDisk(new Random(1))
     let failing = false

@@ -11,6 +11,8 @@ import { quickDisk, type World } from './world.ts'
 export interface Plan {
   crashes: boolean
   powerLoss: boolean
+  /** A majority or all lose power in the same moment: only what was really on disk is left. */
+  blackouts: boolean
   partitions: boolean
   oneWay: boolean
   pauses: boolean
@@ -29,6 +31,7 @@ export function drawPlan(random: Random): Plan {
   return {
     crashes: maybe(),
     powerLoss: maybe(),
+    blackouts: random.chance(0.3),
     partitions: maybe(),
     oneWay: maybe(),
     pauses: maybe(),
@@ -69,6 +72,12 @@ export class Nemesis {
         delayMax: random.pick([2, 20, 100])!,
         tail: random.chance(0.5) ? 0.01 : 0,
         tailMax: 2000,
+      }
+    }
+    if (this.#plan.slowDisks || this.#plan.blackouts) {
+      const delayMax = random.pick([0.5, 10, 40])!
+      for (const place of this.#world.nodes.values()) {
+        place.diskFaults = { ...place.diskFaults, delayMin: delayMax / 10, delayMax }
       }
     }
     if (this.#plan.diskErrors) {
@@ -112,6 +121,11 @@ export class Nemesis {
       case 'powerLoss':
         if (this.#cluster.isUp(victim)) this.#crash(victim, kind === 'crashes')
         return
+      case 'blackouts': {
+        const dark = random.shuffle(names).slice(0, random.between(Math.floor(names.length / 2) + 1, names.length))
+        for (const name of dark) if (this.#cluster.isUp(name)) this.#crash(name, false)
+        return
+      }
       case 'partitions': {
         this.#world.network.heal()
         const shuffled = random.shuffle(names)

@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import { run } from './run.ts'
+
+// SEEDS=1000 runs more of them, SEED=813 one alone; a failing run prints how to run it again.
+const one = process.env.SEED === undefined ? undefined : Number(process.env.SEED)
+const seeds = one === undefined ? Number(process.env.SEEDS ?? 100) : 1
+const first = one ?? 1
+
+describe('a cluster under faults', function () {
+  this.timeout(60_000 + seeds * 2_000)
+
+  it(`keeps its promises in ${seeds === 1 ? `seed ${first}` : `seeds ${first} to ${first + seeds - 1}`}`, async () => {
+    let writes = 0
+    let reads = 0
+    for (let seed = first; seed < first + seeds; seed++) {
+      const result = await run(seed)
+      if (result.failure !== undefined) {
+        const { lines } = await run(seed, { logging: true })
+        assert.fail(
+          [
+            `seed ${seed}: ${result.failure.message}`,
+            `faults: ${JSON.stringify(result.plan)}`,
+            ...lines.slice(-40),
+            `again, with everything it says: node scripts/sim.ts 1 ${seed}`,
+          ].join('\n'),
+        )
+      }
+      writes += result.writes
+      reads += result.reads + result.leaseReads
+    }
+    // A cluster that does nothing keeps every promise.
+    assert.ok(writes > seeds * 20 && reads > seeds * 10, `${writes} writes and ${reads} reads in ${seeds} seeds`)
+  })
+
+  it('runs the same way every time', async () => {
+    for (const seed of [3, 7]) {
+      const [once, again] = [await run(seed, { logging: true }), await run(seed, { logging: true })]
+      assert.deepEqual(once.lines, again.lines)
+      assert.ok(once.lines.length > 20)
+    }
+  })
+})
