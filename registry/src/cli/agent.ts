@@ -250,9 +250,11 @@ async function retryJoin(config: AgentConfig, agent: Agent, log: Log): Promise<n
         log('error', 'agent', `max join retry exhausted, exiting: ${reason}`)
         return 1
       }
-      log('warn', 'agent', `Join failed: ${reason}, retrying in ${config.retryInterval / 1000}s`)
+      // Hosts are often started together: the first attempts come soon after one another.
+      const wait = Math.min(config.retryInterval, 1000 * 2 ** Math.min(attempt - 1, 20))
+      log('warn', 'agent', `Join failed: ${reason}, retrying in ${wait / 1000}s`)
+      await new Promise((resolve) => setTimeout(resolve, wait).unref())
     }
-    await new Promise((resolve) => setTimeout(resolve, config.retryInterval).unref())
   }
   return new Promise(() => {})
 }

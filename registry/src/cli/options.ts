@@ -113,7 +113,7 @@ export const options = [
     flag: 'retry-interval',
     kind: 'duration',
     default: '30s',
-    help: 'Time between attempts of -retry-join.',
+    help: 'Time between attempts of -retry-join; the first ones come sooner.',
   },
   {
     key: 'retry_max',
