@@ -294,7 +294,7 @@ class Listener {
     } catch (error) {
       reply = failed(error)
     }
-    if (reply instanceof Promise) reply.catch(failed).then(done)
+    if (reply instanceof Promise) reply.catch(failed).then(done).catch(failed)
     else done(reply)
   }
 
