@@ -117,6 +117,11 @@ export class Gossip {
     return this.#awareness.score
   }
 
+  /** How many pieces of news wait to be spread. */
+  get queued(): number {
+    return this.#membership.queued
+  }
+
   /** The process stood still for `gap`: trust our own judgement less for a while. `tick` sees most stalls by itself. */
   stall(gap: Millis): void {
     this.#awareness.change(Math.max(1, Math.floor(gap / this.#config.probeInterval)))
@@ -246,7 +251,10 @@ export class Gossip {
         this.#pinged(message, replyTo)
         break
       case 'pingRequest':
-        if (message.target !== this.#name) this.#send(this.#prober.relay(message, this.self, this.#now))
+        // For members only: a stranger could have us send pings, and answers, to wherever it likes.
+        if (this.#knows(message.from, message.address)) {
+          this.#send(this.#prober.relay(message, this.self, this.#now))
+        }
         break
       case 'ack':
         if (this.#departure?.acknowledged(message.sequence)) this.#tickDeparture()
@@ -280,11 +288,10 @@ export class Gossip {
     // A ping for somebody who used this address before us: our answer would keep a dead member alive.
     if (ping.target !== this.#name) return
     const ack: Message = { type: 'ack', sequence: ping.sequence, from: this.#name }
-    const known = this.#membership.members.entry(ping.from)
     if (replyTo !== undefined) {
       const bytes = packet([encodeMessage(ack), ...this.#membership.badNews(ping.from)])
       this.#frames.push({ to: undefined, replyTo, bytes })
-    } else if (known !== undefined && sameAddress(known.member.address, ping.address)) {
+    } else if (this.#knows(ping.from, ping.address)) {
       this.#send({ via: 'datagram', to: ping.address, message: ack, about: ping.from })
     } else {
       // Strangers get the bare answer, so that a forged ping cannot make us flood its victim.
@@ -327,6 +334,11 @@ export class Gossip {
     this.#frames.push({ to: undefined, replyTo, bytes: packet([encodeMessage(refusal)]) })
   }
 
+  #knows(name: string, address: Address): boolean {
+    const known = this.#membership.members.entry(name)
+    return known !== undefined && sameAddress(known.member.address, address)
+  }
+
   #noteJoined(name: string | undefined): void {
     if (name !== undefined) this.#prober.joined(name)
   }
@@ -348,7 +360,7 @@ export class Gossip {
   #tickGossip(): void {
     if (this.#now < this.#nextGossip) return
     this.#nextGossip = this.#now + this.#config.gossipInterval
-    if (!this.#membership.hasNews) return
+    if (this.queued === 0) return
     // The lately failed are told as well: if they are not dead they learn what is said of them and refute it.
     const since = this.#now - this.#config.gossipToFailed
     const listeners = this.#membership.others((entry) => {

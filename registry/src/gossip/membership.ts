@@ -63,8 +63,9 @@ export class Membership {
     return this.#suspicions.get(name)?.from ?? ''
   }
 
-  get hasNews(): boolean {
-    return this.#broadcasts.size > 0
+  /** How many pieces of news wait to be spread. */
+  get queued(): number {
+    return this.#broadcasts.size
   }
 
   /** Encoded news of at most `room` bytes, counted as sent once. */

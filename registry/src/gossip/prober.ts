@@ -91,6 +91,7 @@ export class Prober {
 
   /** A new member gets a random place, so that the time until its first probe is bounded and on average short (§4.3). */
   joined(name: string): void {
+    if (this.#order.includes(name, this.#next)) return
     const place = this.#random.between(0, this.#order.length)
     this.#order.splice(place, 0, name)
     if (place < this.#next) this.#next++

@@ -11,11 +11,13 @@ export interface Weather {
   /** Chance that a datagram is lost, and that it arrives twice. */
   loss: number
   repeat: number
+  /** Chance that a frame fails, and with it the connection. */
+  frameLoss: number
   /** Delay of a datagram or frame, between these. */
   delay: readonly [Millis, Millis]
 }
 
-export const fairWeather: Weather = { loss: 0, repeat: 0, delay: [1, 5] }
+export const fairWeather: Weather = { loss: 0, repeat: 0, frameLoss: 0, delay: [1, 5] }
 
 export interface Process {
   name: string
@@ -179,14 +181,14 @@ export class Pool {
     })
   }
 
-  /** What everybody thinks of everybody, for messages. */
+  /** What everybody (of the first few) thinks of everybody, for messages. */
   views(): string {
     const view = ({ name, gossip }: Process) =>
       `${name}: ${gossip
         .members()
         .map((member) => `${member.name}=${member.status}@${member.incarnation}`)
         .join(' ')}`
-    return this.running.map(view).join('\n')
+    return this.running.slice(0, 8).map(view).join('\n').slice(0, 3_000)
   }
 
   flush(process: Process): void {
@@ -217,7 +219,7 @@ export class Pool {
     const failed = () => {
       if (from.state !== 'stopped') this.#hand(from, () => from.gossip.frameFailed(to, this.now))
     }
-    if (target === undefined) this.#later(this.#delay(), failed)
+    if (target === undefined || this.random.chance(this.weather.frameLoss)) this.#later(this.#delay(), failed)
     else if (this.cut(from, target)) this.#later(connectTimeout, failed)
     else this.#deliver(from, target, bytes, from)
   }

@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { addressOf, alive, Wire } from '../../test/gossip/wire.ts'
+import {
+  decodePacket,
+  encodeMessage,
+  Malformed,
+  type Message,
+  packet,
+  recordLengthMax,
+  type StateRecord,
+  unfitReason,
+} from './message.ts'
+
+/** fast-check's records have no prototype unless told. */
+function object<T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {
+  return fc.record(model, { noNullPrototype: true }) as fc.Arbitrary<T>
+}
+
+const name = fc.string({ minLength: 1, maxLength: 60, unit: 'grapheme' }).filter((text) => {
+  return unfitReason(text, addressOf('x'), {}) === undefined
+})
+const address = object({ host: name, port: fc.integer({ min: 1, max: 65_535 }) })
+const tags = fc.dictionary(fc.string({ maxLength: 10 }), fc.string({ maxLength: 20 }), {
+  maxKeys: 8,
+  noNullPrototype: true,
+})
+const sequence = fc.integer({ min: 0, max: 0xffff_ffff })
+const incarnation = fc.integer({ min: 0, max: 2 ** 48 })
+const record: fc.Arbitrary<StateRecord> = object({
+  standing: fc.constantFrom('alive', 'suspect', 'failed', 'left', 'pruned'),
+  name,
+  incarnation,
+  address,
+  tags,
+  from: fc.oneof(name, fc.constant('')),
+  age: fc.integer({ min: 0, max: 10 ** 9 }).map((seconds) => seconds * 1_000),
+})
+const type = <T extends string>(text: T) => fc.constant(text)
+const message: fc.Arbitrary<Message> = fc.oneof(
+  object({ type: type('ping'), sequence, target: name, from: name, address }),
+  object({ type: type('pingRequest'), sequence, target: name, targetAddress: address, from: name, address }),
+  object({ type: fc.constantFrom('ack' as const, 'nack' as const), sequence, from: name }),
+  object({ type: type('alive'), name, incarnation, address, tags }),
+  object({
+    type: fc.constantFrom('suspect' as const, 'failed' as const, 'left' as const, 'pruned' as const),
+    name,
+    incarnation,
+    from: name,
+  }),
+  object({
+    type: type('state'),
+    sequence,
+    reply: fc.boolean(),
+    more: fc.boolean(),
+    from: name,
+    records: fc.array(record, { maxLength: 5 }),
+  }),
+  object({ type: type('refusal'), sequence, reason: fc.string({ maxLength: 100 }) }),
+)
+
+/** A packet whose checksum is right, whatever is in it. */
+const sealed = (body: Uint8Array) => packet([body])
+
+describe('gossip messages', () => {
+  it('arrive as they were sent, several in a packet', () => {
+    fc.assert(
+      fc.property(fc.array(message, { maxLength: 5 }), (messages) => {
+        assert.deepEqual(decodePacket(packet(messages.map(encodeMessage))), messages)
+      }),
+      { seed: 1, numRuns: 300 },
+    )
+  })
+
+  it('keep a tag named like a property of all objects', () => {
+    const sent = alive('b', 1, { tags: Object.fromEntries([['__proto__', 'x']]) })
+    const [received] = decodePacket(packet([encodeMessage(sent)]))
+    assert.deepEqual(received?.type === 'alive' && Object.entries(received.tags), [['__proto__', 'x']])
+  })
+
+  it('a news of a member without tags takes less than 40 bytes', () => {
+    assert.ok(encodeMessage(alive('host3', 7, { address: { host: '10.0.77.17', port: 8301 }, tags: {} })).length < 40)
+  })
+
+  const good = encodeMessage(alive('b', 3))
+  const malformed: { title: string; bytes: Uint8Array; says: RegExp }[] = [
+    { title: 'nothing', bytes: new Uint8Array(), says: /expected at least 7 bytes, received 0/ },
+    { title: 'a stranger', bytes: new TextEncoder().encode('GET / HTTP/1.1\r\n'), says: /not a gossip packet/ },
+    { title: 'a later version', bytes: packet([good]).with(2, 2), says: /expected packet version 1, received 2/ },
+    { title: 'a flipped bit', bytes: packet([good]).with(9, 0xff), says: /checksum/ },
+    { title: 'a cut-off text', bytes: sealed(good.subarray(0, 6)), says: /cut off/ },
+    { title: 'a cut-off message', bytes: sealed(good.subarray(0, 1)), says: /packet ends at byte 1/ },
+    { title: 'an unknown kind', bytes: sealed(Uint8Array.of(99)), says: /unknown message kind 99/ },
+    { title: 'a number without end', bytes: sealed(new Uint8Array(20).fill(255).with(0, 2)), says: /number/ },
+    { title: 'a name that is not UTF-8', bytes: sealed(Uint8Array.of(2, 1, 1, 0xff)), says: /not UTF-8/ },
+    { title: 'an empty name', bytes: sealed(Uint8Array.of(2, 1, 0)), says: /empty or has control characters/ },
+    { title: 'a name with a line break', bytes: sealed(Uint8Array.of(2, 1, 1, 10)), says: /control characters/ },
+    { title: 'a name of 300 bytes', bytes: sealed(Uint8Array.of(2, 1, 0xac, 2)), says: /above 255/ },
+    {
+      title: 'port 0',
+      bytes: packet([encodeMessage(alive('b', 1, { address: { host: 'x', port: 0 } }))]),
+      says: /port before byte \d+ is 0/,
+    },
+    {
+      title: 'more tags than a datagram holds',
+      bytes: packet([
+        encodeMessage(alive('b', 1, { tags: { a: 'x'.repeat(500), b: 'x'.repeat(500), c: 'x'.repeat(200) } })),
+      ]),
+      says: new RegExp(`member of \\d+ bytes, at most ${recordLengthMax}`),
+    },
+  ]
+  for (const { title, bytes, says } of malformed) {
+    it(`${title} is refused`, () => {
+      assert.throws(
+        () => decodePacket(bytes),
+        (error) => error instanceof Malformed && says.test(error.message),
+      )
+    })
+  }
+
+  it('a huge count does not allocate for what is not there', () => {
+    const body = [9, 1, 0, 1, 98, 0x9f, 0x8d, 6]
+    assert.throws(() => decodePacket(sealed(Uint8Array.from(body))), Malformed)
+  })
+
+  it('whatever bytes arrive, receiving never throws and is at most a warning', () => {
+    const wire = new Wire()
+    wire.meet('b', 'c')
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.boolean(), fc.boolean(), (bytes, seal, frame) => {
+        wire.gossip.receive(seal ? sealed(bytes) : bytes, wire.now, frame ? 'connection' : undefined)
+        wire.run(100)
+      }),
+      { seed: 1, numRuns: 1_000 },
+    )
+  })
+
+  it('whatever becomes of good messages on the way, receiving never throws', () => {
+    const wire = new Wire()
+    const change = object({ at: fc.nat(), value: fc.nat(255), cut: fc.boolean() })
+    fc.assert(
+      fc.property(
+        fc.array(message, { minLength: 1, maxLength: 3 }),
+        fc.array(change, { maxLength: 4 }),
+        (messages, changes) => {
+          let body = packet(messages.map(encodeMessage)).slice(7)
+          for (const { at, value, cut } of changes) {
+            if (cut) body = body.slice(0, at % (body.length + 1))
+            else if (body.length > 0) body = body.with(at % body.length, value)
+          }
+          wire.gossip.receive(sealed(body), wire.now, 'connection')
+          wire.run(100)
+        },
+      ),
+      { seed: 1, numRuns: 1_000 },
+    )
+  })
+
+  it('says why a member cannot be gossiped', () => {
+    const fine = addressOf('b')
+    assert.equal(unfitReason('b', fine, { role: 'consul' }), undefined)
+    assert.match(unfitReason('', fine, {}) ?? '', /empty/)
+    assert.match(unfitReason('a\nb', fine, {}) ?? '', /control characters/)
+    assert.match(unfitReason('b', { host: '', port: 1 }, {}) ?? '', /expected a host/)
+    assert.match(
+      unfitReason('b', { host: 'x', port: 70_000 }, {}) ?? '',
+      /expected a port to advertise, received 70000/,
+    )
+    assert.match(unfitReason('b', fine, { a: 'x'.repeat(513) }) ?? '', /tag "a" is longer/)
+    assert.match(unfitReason('b', fine, { a: 'x'.repeat(500), b: 'x'.repeat(500), c: 'x'.repeat(200) }) ?? '', /bytes/)
+  })
+})

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict'
+import { lanConfig, pushPullScaled, suspicionTimeout, transmitLimit, wanConfig } from './config.ts'
+import { Suspicion } from './suspicion.ts'
+
+describe('a suspicion', () => {
+  const options = { from: 'a', wanted: 3, min: 2_000, max: 30_000 }
+
+  it('without confirmations lasts for the longest time', () => {
+    assert.equal(new Suspicion(options, 500).deadline, 30_500)
+  })
+
+  // max - log(confirmations + 1) / log(wanted + 1) * (max - min)
+  const expected = [30_000, 16_000, 7_810, 2_000]
+  for (const [confirmations, deadline] of expected.entries()) {
+    it(`with ${confirmations} of 3 confirmations lasts ${deadline} ms`, () => {
+      const suspicion = new Suspicion(options, 0)
+      for (let one = 0; one < confirmations; one++) assert.equal(suspicion.confirm(`confirmer ${one}`), true)
+      assert.equal(suspicion.deadline, deadline)
+    })
+  }
+
+  it('counts every accuser once, and the first not at all', () => {
+    const suspicion = new Suspicion(options, 0)
+    assert.equal(suspicion.confirm('a'), false)
+    assert.equal(suspicion.confirm('b'), true)
+    assert.equal(suspicion.confirm('b'), false)
+    assert.equal(suspicion.deadline, 16_000)
+  })
+
+  it('takes no more confirmations than it wants', () => {
+    const suspicion = new Suspicion(options, 0)
+    for (const from of ['b', 'c', 'd']) suspicion.confirm(from)
+    assert.equal(suspicion.confirm('e'), false)
+    assert.equal(suspicion.deadline, 2_000)
+  })
+
+  it('is short from the start when nobody could confirm it', () => {
+    assert.equal(new Suspicion({ ...options, wanted: 0 }, 100).deadline, 2_100)
+  })
+})
+
+describe('gossip settings', () => {
+  it('suspicions grow with the logarithm of the pool', () => {
+    assert.deepEqual(
+      [1, 3, 10, 100].map((size) => suspicionTimeout(lanConfig, size)),
+      [4_000, 4_000, 4_000, 8_000],
+    )
+    assert.equal(suspicionTimeout(wanConfig, 3), 30_000)
+  })
+
+  it('retransmits grow with the logarithm of the pool', () => {
+    assert.deepEqual(
+      [1, 3, 9, 10, 99, 300].map((size) => transmitLimit(4, size)),
+      [4, 4, 4, 8, 8, 12],
+    )
+  })
+
+  it('state exchanges become rarer in large pools', () => {
+    assert.deepEqual(
+      [3, 32, 33, 64, 65, 300].map((size) => pushPullScaled(30_000, size)),
+      [30_000, 30_000, 60_000, 60_000, 90_000, 150_000],
+    )
+  })
+})
