@@ -134,7 +134,7 @@ export class Leadership {
     if (progress.state === 'replicate' || verified < this.#log.startIndex) return undefined
     // In probe an answer below the present guess is a late one to an older guess.
     if (progress.state === 'probe' && verified < progress.next - 1) return undefined
-    progress.replicate(verified + 1)
+    progress.replicate(verified)
     return 'pipelining'
   }
 
@@ -160,8 +160,8 @@ export class Leadership {
     const progress = this.#followers.get(to)
     if (progress?.state !== 'snapshot' || progress.snapshotIndex !== mark.index) return
     progress.probe(ok ? Math.max(progress.match, mark.index) + 1 : progress.match + 1)
-    // Its next word ends the pause: so a transfer that fails at once is tried again no faster than heartbeats.
-    progress.paused = true
+    // Its answer to the next round ends the pause: so a transfer that fails at once is tried again no faster than heartbeats.
+    progress.pause(this.rounds.current, 0)
   }
 
   get transferring(): boolean {
@@ -262,7 +262,8 @@ export class Leadership {
     assert(previousTerm !== undefined, `the term at ${previousIndex} is unknown`)
     progress.sentRound = this.rounds.current
     progress.sentCommit = commit
-    if (progress.state === 'probe' && entries.length > 0) progress.paused = true
+    if (progress.state === 'probe' && entries.length > 0)
+      progress.pause(this.rounds.current, previousIndex + entries.length)
     if (progress.state === 'replicate' && entries.length > 0) {
       const bytes = entries.reduce((sum, entry) => sum + entryLength(entry), 0)
       progress.sent(previousIndex + entries.length, bytes)

@@ -16,8 +16,11 @@ export class Progress {
   match: Index = 0
   /** The next entry to send. */
   next: Index
-  /** probe: a message with entries is out, or a snapshot has failed; a reply of any kind ends the pause. */
+  /** probe: a message with entries is out, or a snapshot has failed; an answer, or the next round's, ends the pause. */
   paused = false
+  #pausedIn = 0
+  /** probe: what the message that is out goes up to. */
+  #probedThrough: Index = 0
   /** snapshot: what the snapshot on its way holds. */
   snapshotIndex: Index = 0
   /** When a reply of this term last came; the start of our term before that. */
@@ -47,11 +50,14 @@ export class Progress {
   probe(next: Index): void {
     this.#enter('probe')
     this.next = next
+    // What a refused message said of the commit index was not taken.
+    this.sentCommit = 0
   }
 
-  replicate(next: Index): void {
+  /** The logs meet at `verified`; what a probe has on its way need not be sent again. */
+  replicate(verified: Index): void {
+    this.next = Math.max(verified, this.#probedThrough) + 1
     this.#enter('replicate')
-    this.next = next
   }
 
   awaitSnapshot(index: Index): void {
@@ -62,8 +68,7 @@ export class Progress {
   #enter(state: Progress['state']): void {
     this.state = state
     this.paused = false
-    // What a refused message or one to an emptied log told of the commit index was not taken.
-    this.sentCommit = 0
+    this.#probedThrough = 0
     this.#inflight = []
     this.#inflightBytes = 0
   }
@@ -75,10 +80,20 @@ export class Progress {
     this.#inflightBytes += bytes
   }
 
+  /** probe: entries up to `last` left; or, with 0, nothing will for now. */
+  pause(round: number, last: Index): void {
+    this.paused = true
+    this.#pausedIn = round
+    this.#probedThrough = last
+  }
+
   heard(round: number, now: Millis): void {
     this.contactAt = now
     this.answeredRound = Math.max(this.answeredRound, round)
+    if (!this.paused || round <= this.#pausedIn) return
+    // What was sent in an earlier round and is not answered by now is taken for lost.
     this.paused = false
+    this.#probedThrough = 0
   }
 
   /** The follower has our log up to `match` on disk, and up to `verified` at least in memory. */

@@ -88,6 +88,8 @@ export class Raft {
   /** A leader's snapshot that the replica has not been told to restore yet. */
   #restoring: SnapshotMark | undefined
   #leadership: Leadership | undefined
+  /** As follower: the newest round we answered in this term, and how far we then said to match. */
+  #answered = { term: 0, round: 0, match: 0 }
   /** As (pre-)candidate: who has answered what. */
   #votes = new Map<ServerId, boolean>()
   #leaderHeardAt: Millis | undefined
@@ -654,8 +656,9 @@ export class Raft {
       if (this.#role !== 'preCandidate') return
       // A grant of an older round of asking in this term is as good; one of another term is not.
       if (message.granted && message.term !== this.#term + 1) return
-      if (message.heardLeader) {
-        // Our clocks differ by a message's way: its patience ends about when ours did, so ask again soon.
+      if (message.heardLeader && this.quorumContact(now) < 2 * this.#options.electionTimeoutMax) {
+        // It heard the leader that we just lost a message's way later: its patience is about to end too, so ask again
+        // soon. If it goes on hearing one, that is somebody else's, and asking at leisure is enough.
         const soon = now + this.#options.heartbeatInterval * this.#options.random.between(1, 3)
         this.#electionDeadline = Math.min(this.#electionDeadline, soon)
       }
@@ -753,10 +756,15 @@ export class Raft {
   #acknowledge(to: ServerId, { round, entries }: { round: number; entries: readonly Entry[] }, verified: Index): void {
     const saved = Math.min(verified, this.#saves.savedIndex)
     if (this.#saves.isSaved(this.#hardState()) && (saved === verified || entries.length === 0)) {
+      // It only told us of a commit: an answer would say nothing new.
+      const { term, round: before, match } = this.#answered
+      if (entries.length === 0 && term === this.#term && round <= before && saved <= match) return
+      this.#answered = { term: this.#term, round, match: saved }
       // Rests on what is on disk already: it need not wait, and a slow disk does not look like a dead server.
       this.#messages.push({ to, message: this.#acceptance(round, saved, verified) })
       return
     }
+    this.#answered = { term: this.#term, round, match: verified }
     const last = this.#afterSave.at(-1)
     const message = this.#acceptance(round, verified, verified)
     // Of several in one turn the last says it all.
