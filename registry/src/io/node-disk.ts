@@ -117,14 +117,12 @@ export class NodeDisk implements Disk {
   }
 
   rename(from: string, to: string): Promise<void> {
-    return this.#turn(from, () =>
-      this.#turn(to, async () => {
-        await this.#close(from)
-        await this.#close(to)
-        await makeFolders(dirname(this.#path(to)))
-        await rename(this.#path(from), this.#path(to))
-      }),
-    )
+    return this.#turn([from, to], async () => {
+      await this.#close(from)
+      await this.#close(to)
+      await makeFolders(dirname(this.#path(to)))
+      await rename(this.#path(from), this.#path(to))
+    })
   }
 
   remove(file: string): Promise<void> {
@@ -160,12 +158,14 @@ export class NodeDisk implements Disk {
     return join(this.#root, file)
   }
 
-  #turn<T>(file: string, operation: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(file)
-    const mine = before === undefined ? operation() : before.then(operation, operation)
-    this.#turns.set(file, mine)
+  /** Begins when all that was asked before of these files is done. */
+  #turn<T>(files: string | readonly string[], operation: () => Promise<T>): Promise<T> {
+    const names = typeof files === 'string' ? [files] : files
+    const before = names.map((file) => this.#turns.get(file)).filter((turn) => turn !== undefined)
+    const mine = before.length === 0 ? operation() : Promise.allSettled(before).then(operation)
+    for (const file of names) this.#turns.set(file, mine)
     const done = () => {
-      if (this.#turns.get(file) === mine) this.#turns.delete(file)
+      for (const file of names) if (this.#turns.get(file) === mine) this.#turns.delete(file)
     }
     mine.then(done, done)
     return mine

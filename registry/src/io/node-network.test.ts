@@ -1,36 +1,202 @@
 import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
+import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 import type { Address } from '../model.ts'
-import { NodeNetwork } from './node-network.ts'
+import { frameHeader, frameLengthMax } from './frames.ts'
+import { type Listen, type NetworkLimits, NodeNetwork } from './node-network.ts'
 
-const loopback: Address = { host: '127.0.0.1', port: 0 }
+const loopback = { host: '127.0.0.1', port: 0 }
+const log = () => {}
+const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('utf8')
 
 describe('the real network', () => {
-  const open: NodeNetwork[] = []
-  const network = async () => {
-    const made = await NodeNetwork.open(
-      { rpc: loopback },
-      () => {},
-      (reason) => assert.fail(reason),
-    )
-    open.push(made)
-    return made
+  const opened: { close(): Promise<void> }[] = []
+  const halts: Error[] = []
+  const open = async (listen: Listen = { rpc: loopback, lan: loopback }, limits: Partial<NetworkLimits> = {}) => {
+    const network = await NodeNetwork.open(listen, log, (reason) => halts.push(reason), limits)
+    opened.push(network)
+    return network
   }
+  const at = (network: NodeNetwork, channel: 'rpc' | 'lan' | 'wan'): Address => ({
+    host: '127.0.0.1',
+    port: network.ports[channel]!,
+  })
+  /** The next `count` frames of a channel. */
+  const frames = (network: NodeNetwork, count: number, channel: 'rpc' | 'lan' = 'rpc') =>
+    new Promise<string[]>((resolve) => {
+      const received: string[] = []
+      network.onFrame(channel, (bytes) => {
+        received.push(text(bytes))
+        if (received.length === count) resolve(received)
+      })
+    })
+
   afterEach(async () => {
-    await Promise.all(open.splice(0).map((made) => made.close()))
+    for (const one of opened.splice(0)) await one.close()
+    assert.deepEqual(halts.splice(0), [])
   })
 
-  it('keeps frames that come before anybody asked for them', async () => {
-    const [a, b] = [await network(), await network()]
-    const to: Address = { host: '127.0.0.1', port: b.ports.rpc as number }
-    const answered = new Promise<string>((resolve) =>
-      a.onFrame('rpc', (bytes) => resolve(Buffer.from(bytes).toString())),
+  it('carries frames in order over one connection, and answers come back on it', async () => {
+    const [a, b] = [await open(), await open()]
+    b.onFrame('rpc', (bytes, reply) => reply(Buffer.from(`re ${text(bytes)}`)))
+    const answers = frames(a, 100)
+    for (let sent = 0; sent < 100; sent++) a.frame('rpc', at(b, 'rpc'), Buffer.from(`frame ${sent}`))
+    assert.deepEqual(
+      await answers,
+      Array.from({ length: 100 }, (_, sent) => `re frame ${sent}`),
     )
-    a.frame('rpc', to, Buffer.from('early'))
-    await new Promise<void>((resolve) => {
-      const poll = () => (b.earlyFrames > 0 ? resolve() : setImmediate(poll))
-      poll()
+  })
+
+  it('carries the longest frame, and refuses a longer one', async () => {
+    const [a, b] = [await open(), await open()]
+    const length = new Promise<number>((resolve) => b.onFrame('rpc', (bytes) => resolve(bytes.length)))
+    a.frame('rpc', at(b, 'rpc'), Buffer.alloc(frameLengthMax))
+    assert.equal(await length, frameLengthMax)
+    assert.throws(() => a.frame('rpc', at(b, 'rpc'), Buffer.alloc(frameLengthMax + 1)), RangeError)
+  })
+
+  it('keeps channels apart, and has the same port for both protocols of one', async () => {
+    const [a, b] = [await open({ rpc: loopback, lan: loopback, wan: loopback }), await open()]
+    const received = new Promise<string>((resolve) => b.onDatagram('lan', (bytes) => resolve(text(bytes))))
+    b.onFrame('rpc', () => assert.fail('a frame of the lan channel arrived at rpc'))
+    const lan = frames(b, 1, 'lan')
+    a.datagram('lan', at(b, 'lan'), Buffer.from('datagram'))
+    a.frame('lan', at(b, 'lan'), Buffer.from('frame'))
+    assert.equal(await received, 'datagram')
+    assert.deepEqual(await lan, ['frame'])
+    assert.equal(new Set(Object.values(a.ports)).size, 3)
+  })
+
+  it('says that a frame failed when nobody listens, and connects anew with the next', async () => {
+    const a = await open()
+    const gone = await open()
+    const address = at(gone, 'rpc')
+    await gone.close()
+    const reason = await new Promise<Error>((resolve) => a.frame('rpc', address, Buffer.from('lost'), resolve))
+    assert.match(reason.message, /ECONNREFUSED/)
+    const b = await open({ rpc: address })
+    const received = frames(b, 1)
+    a.frame('rpc', address, Buffer.from('found'))
+    assert.deepEqual(await received, ['found'])
+  })
+
+  it('connects anew after the other side was started again', async () => {
+    const a = await open()
+    const first = await open()
+    const address = at(first, 'rpc')
+    const before = frames(first, 1)
+    a.frame('rpc', address, Buffer.from('one'))
+    await before
+    await first.close()
+    const second = await open({ rpc: address })
+    const received: string[] = []
+    second.onFrame('rpc', (bytes) => received.push(text(bytes)))
+    for (let sent = 0; received.length === 0; sent++) {
+      assert.ok(sent < 1000, 'no frame arrived')
+      a.frame('rpc', address, Buffer.from('two'))
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    assert.equal(received[0], 'two')
+  })
+
+  it('gives up a connection on which nobody answers', async () => {
+    // Accepts and reads, but is none of ours: the empty frame is never answered, as on a host that vanished.
+    const silent: Server = createServer((socket) => socket.resume())
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+    const { port } = silent.address() as AddressInfo
+    const a = await open({ rpc: loopback }, { silenceMax: 100 })
+    const closed = new Promise<void>((resolve) =>
+      silent.on('connection', (socket) => socket.on('close', () => resolve())),
+    )
+    a.frame('rpc', { host: '127.0.0.1', port }, Buffer.from('anybody?'))
+    await closed
+    await new Promise((resolve) => silent.close(resolve))
+  })
+
+  it('does not keep more than its limit for one who does not read', async () => {
+    const deaf: Server = createServer((socket) => socket.pause().on('error', () => {}))
+    await new Promise<void>((resolve) => deaf.listen(0, '127.0.0.1', resolve))
+    const { port } = deaf.address() as AddressInfo
+    const a = await open({ rpc: loopback }, { queueBytesMax: 256 * 1024 })
+    const reason = await new Promise<Error>((resolve) => {
+      for (let sent = 0; sent < 10; sent++) {
+        a.frame('rpc', { host: '127.0.0.1', port }, Buffer.alloc(128 * 1024), resolve)
+      }
     })
-    b.onFrame('rpc', (bytes, reply) => reply(Buffer.from(`late, but here: ${Buffer.from(bytes).toString()}`)))
-    assert.equal(await answered, 'late, but here: early')
+    assert.match(reason.message, /too many bytes wait for 127\.0\.0\.1/)
+    await a.close()
+    await new Promise((resolve) => deaf.close(resolve))
+  })
+
+  it('ends a connection that does not speak in frames, and serves the others', async () => {
+    const [a, b] = [await open(), await open()]
+    const stranger = connect(at(b, 'rpc'))
+    const closed = new Promise<void>((resolve) => stranger.on('close', () => resolve()))
+    stranger.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+    await closed
+    const received = frames(b, 1)
+    a.frame('rpc', at(b, 'rpc'), Buffer.from('hello'))
+    assert.deepEqual(await received, ['hello'])
+  })
+
+  it('waits for frames that come byte by byte', async () => {
+    const b = await open()
+    const received = frames(b, 1)
+    const socket = connect({ ...at(b, 'rpc'), noDelay: true })
+    for (const byte of Buffer.concat([frameHeader(Buffer.from('slow')), Buffer.from('slow')]))
+      socket.write(Buffer.of(byte))
+    assert.deepEqual(await received, ['slow'])
+    socket.destroy()
+  })
+
+  it('lets written frames leave before it closes', async () => {
+    const [a, b] = [await open(), await open()]
+    const first = frames(b, 1)
+    a.frame('rpc', at(b, 'rpc'), Buffer.from('connect'))
+    await first
+    const received = frames(b, 50)
+    for (let sent = 0; sent < 50; sent++) a.frame('rpc', at(b, 'rpc'), Buffer.alloc(20_000, 65))
+    await a.close()
+    assert.equal((await received).length, 50)
+  })
+
+  it('halts the node when a receiver throws', async () => {
+    const [a, b] = [await open(), await open()]
+    b.onFrame('rpc', () => {
+      throw new Error('broken invariant')
+    })
+    a.frame('rpc', at(b, 'rpc'), Buffer.from('x'))
+    for (let waited = 0; halts.length === 0; waited++) {
+      assert.ok(waited < 100_000)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    assert.equal(halts.splice(0)[0]!.message, 'broken invariant')
+  })
+
+  it('names channel, address and option when a port is taken', async () => {
+    const a = await open({ rpc: loopback, lan: loopback, wan: loopback })
+    for (const [channel, option] of [
+      ['rpc', '-server-port'],
+      ['lan', '-serf-lan-port'],
+      ['wan', '-serf-wan-port'],
+    ] as const) {
+      const port = a.ports[channel]
+      await assert.rejects(open({ [channel]: { host: '127.0.0.1', port } }), {
+        name: 'BadRequest',
+        message: `cannot listen on 127.0.0.1:${port} (tcp) for ${channel}: the port is taken; stop what has it, or choose another with ${option}`,
+      })
+    }
+    const udp = createSocket('udp4')
+    await new Promise<void>((resolve) => udp.bind(0, '127.0.0.1', resolve))
+    const { port } = udp.address()
+    await assert.rejects(
+      open({ lan: { host: '127.0.0.1', port } }),
+      new RegExp(`127.0.0.1:${port} \\(udp\\) for lan: the port is taken`),
+    )
+    udp.close()
+    await assert.rejects(
+      open({ rpc: { host: '192.0.2.1', port: 0 } }),
+      /no interface of this machine has that address; choose one with -bind/,
+    )
   })
 })

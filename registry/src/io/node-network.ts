@@ -73,7 +73,7 @@ export class NodeNetwork implements Network {
     this.#log = log
     this.#halt = halt
     this.#limits = limits
-    this.#watch = setInterval(() => this.#look(performance.now()), watchInterval)
+    this.#watch = setInterval(() => this.#look(performance.now()), Math.min(watchInterval, limits.silenceMax / 2))
     this.#watch.unref()
   }
 
@@ -126,7 +126,7 @@ export class NodeNetwork implements Network {
     connection.usedAt = performance.now()
     connection.unanswered = true
     write(socket, header, bytes, (error) => {
-      if (error) this.#fail(onFailed, error)
+      if (error) this.#fail(onFailed, socket.errored ?? error)
     })
   }
 
@@ -157,7 +157,9 @@ export class NodeNetwork implements Network {
   async #listen(channel: Channel, address: Address): Promise<void> {
     // With port 0 the kernel chooses one for TCP, and UDP has to get the same.
     for (let attempt = 1; ; attempt++) {
-      const server = createServer({ noDelay: true, keepAlive: true }, (socket) => this.#accept(channel, socket))
+      const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 }, (socket) =>
+        this.#accept(channel, socket),
+      )
       server.maxConnections = this.#limits.connectionsMax
       const port = await listenTcp(server, channel, address)
       try {
@@ -209,7 +211,13 @@ export class NodeNetwork implements Network {
   }
 
   #connect(channel: Channel, to: Address, key: string): Outgoing {
-    const socket = connect({ host: to.host, port: to.port, noDelay: true, keepAlive: true })
+    const socket = connect({
+      host: to.host,
+      port: to.port,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: 15_000,
+    })
     const connection: Outgoing = { socket, askedAt: undefined, usedAt: performance.now(), unanswered: false }
     this.#outgoing.set(key, connection)
     const timer = setTimeout(
