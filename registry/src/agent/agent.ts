@@ -343,9 +343,8 @@ export class Agent implements AgentSurface {
     this.#peers.stop()
     this.#observer?.stop()
     const stopping = [this.#sync.stop(), this.#leader?.stop(), this.#bootstrap?.stop(), this.#replica?.stop()]
-    this.#deadlines.flush()
+    this.#deadlines.stop()
     await Promise.all(stopping)
-    this.#deadlines.flush()
     await this.#nodeFile.flush()
   }
 

@@ -31,4 +31,16 @@ describe('deadlines', () => {
     second = deadlines.at(10, () => assert.fail('was called off'))
     deadlines.tick(10)
   })
+
+  it('nothing waits once they are stopped: neither what waited already nor what would begin to', async () => {
+    const deadlines = new Deadlines()
+    const early = deadlines.until(1000)
+    deadlines.stop()
+    await early
+    await deadlines.until(1000)
+    const off = deadlines.at(1000, () => assert.fail('was called off'))
+    off()
+    await Promise.resolve()
+    assert.equal(deadlines.size, 0)
+  })
 })

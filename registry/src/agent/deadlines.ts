@@ -10,13 +10,26 @@ type Moment = readonly [when: Millis, order: number]
 export class Deadlines {
   readonly #waiting = new BTree.default<Moment, () => void>(undefined, (a, b) => a[0] - b[0] || a[1] - b[1])
   #order = 0
+  #stopped = false
 
   get size(): number {
     return this.#waiting.size
   }
 
+  /** Nothing waits any more. A loop around a wait must look at this, or it turns without rest. */
+  get stopped(): boolean {
+    return this.#stopped
+  }
+
   /** Runs `act` once at the first tick at or after `when`, in order of moments. Returns what calls it off. */
   at(when: Millis, act: () => void): () => void {
+    if (this.#stopped) {
+      let off = false
+      queueMicrotask(() => off || act())
+      return () => {
+        off = true
+      }
+    }
     const moment: Moment = [when, this.#order++]
     this.#waiting.set(moment, act)
     return () => {
@@ -39,8 +52,9 @@ export class Deadlines {
     }
   }
 
-  /** Runs everything that waits, now: the node is stopping. */
-  flush(): void {
+  /** The node is stopping and no tick will come: runs everything that waits, and from now on whatever would wait. */
+  stop(): void {
+    this.#stopped = true
     this.tick(Number.POSITIVE_INFINITY)
   }
 }

@@ -2,11 +2,21 @@
  * Writes and read indexes go to the leader, wherever it is. Held for a while when none is known; tried again only when the
  * leader certainly did not act; a write whose fate is unknown is reported as that (LeadershipLost), never repeated.
  */
-import { BadRequest, LeadershipLost, NoLeader, NotLeader, Refused, Unanswered, Unreachable } from '../errors.ts'
+import {
+  BadRequest,
+  LeadershipLost,
+  NoLeader,
+  NotLeader,
+  Refused,
+  Stopped,
+  TooLarge,
+  Unanswered,
+  Unreachable,
+} from '../errors.ts'
 import type { Io } from '../io/io.ts'
 import type { Address, Index, Millis } from '../model.ts'
 import type { Replica } from '../replica/replica.ts'
-import type { Result } from '../store/command.ts'
+import { decodeCommand, type Result } from '../store/command.ts'
 import type { Deadlines } from './deadlines.ts'
 import type { Following } from './following.ts'
 import type { Peers } from './peers.ts'
@@ -42,6 +52,8 @@ export interface ForwardOptions {
 /** A write answered by the leader waits this long at most for this node's own store to have it. */
 const ownStoreWait: Millis = 1_000
 const retryPause: Millis = 100
+/** Far above what the faces let in, and far below the longest frame, which carries the entry to the others. */
+const commandBytesMax = 4 * 1024 * 1024
 
 export class Forward {
   readonly #options: ForwardOptions
@@ -75,16 +87,24 @@ export class Forward {
     const leased = consistent || !following.leading ? undefined : replica?.leaseIndex()
     if (leased !== undefined && following.applied >= leased) return
     const until = io.clock.now() + hold
-    const index = await this.#round(consistent)
+    const index = await this.#within(this.#round(consistent), until)
     if (following.applied < index && !(await this.#applied(index, until))) {
       throw new NoLeader(`this node is at index ${following.applied} and could not reach ${index} within ${hold} ms`)
     }
   }
 
-  /** As the leader, for itself or for another agent. */
+  /**
+   * As the leader, for itself or for another agent. What `apply` would not understand must not get into the log: every
+   * server would halt on it, at each start again.
+   * @throws BadRequest, TooLarge, NotLeader; see `Replica.propose`
+   */
   async lead(data: Uint8Array): Promise<WriteReply> {
     const { replica } = this.#options
     if (replica === undefined || replica.status.role !== 'leader') throw new NotLeader()
+    if (data.length > commandBytesMax) {
+      throw new TooLarge(`expected a command of at most ${commandBytesMax} bytes, received ${data.length}`)
+    }
+    decodeCommand(data)
     const { index, result } = await replica.propose(data)
     return { index, result: result as Result }
   }
@@ -166,6 +186,7 @@ export class Forward {
     const { io, deadlines, hold } = this.#options
     const until = io.clock.now() + hold
     for (;;) {
+      if (deadlines.stopped) throw new Stopped('this agent is stopping')
       try {
         return await act()
       } catch (error) {
@@ -174,6 +195,16 @@ export class Forward {
         await deadlines.until(io.clock.now() + retryPause)
       }
     }
+  }
+
+  /** A shared round may have been waiting for a leader before this caller came, and its successor begins anew. */
+  #within<T>(act: Promise<T>, until: Millis): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const { deadlines } = this.#options
+      const late = () => reject(deadlines.stopped ? new Stopped('this agent is stopping') : new NoLeader())
+      const cancel = deadlines.at(until + 2 * retryPause, late)
+      act.then(resolve, reject).finally(cancel)
+    })
   }
 
   /** False: the moment passed before the store held `index`. */

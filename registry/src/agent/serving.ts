@@ -1,5 +1,5 @@
 /** What this server answers to other agents on its rpc channel. */
-import { BadRequest, NoLeader } from '../errors.ts'
+import { BadRequest, NoLeader, Stopped } from '../errors.ts'
 import type { Io } from '../io/io.ts'
 import type { Millis, NodeId } from '../model.ts'
 import type { Replica } from '../replica/replica.ts'
@@ -101,6 +101,7 @@ async function follow({ io, deadlines, replica, following }: ServingOptions, bod
   const leader = following.leader
   const until = io.clock.now() + Math.min(wait, followWaitMax)
   for (;;) {
+    if (deadlines.stopped) throw new Stopped('this agent is stopping')
     const found = replica.committedAfter(index, term, followBytesMax)
     if (found === undefined) return reply(undefined)
     const news = found.entries.length > 0 || following.leader !== leader

@@ -2,7 +2,7 @@
  * Anti-entropy: makes the catalog say of this node what this agent knows (Consul §6.1 "authoritative for its own node").
  * `differences` is pure; `Sync.run` does what it says. The leader's rows (serfHealth, the `consul` service) are left alone.
  */
-import { NoLeader } from '../errors.ts'
+import { NoLeader, Stopped } from '../errors.ts'
 import type { Log } from '../io/io.ts'
 import type { Check, CheckResult, Millis, NodeDefinition, Service, ServiceDefinition, ServiceId } from '../model.ts'
 import { serfHealthId } from '../model.ts'
@@ -150,6 +150,7 @@ export class Sync {
         log('info', 'agent', done)
       }
     } catch (error) {
+      if (error instanceof Stopped) throw error
       const reason = (error as Error).message
       log('error', 'agent', `failed to sync remote state: ${error instanceof NoLeader ? 'No cluster leader' : reason}`)
       throw error

@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict'
+import {
+  BadRequest,
+  LeadershipLost,
+  NoLeader,
+  NotLeader,
+  Stopped,
+  TooLarge,
+  Unanswered,
+  Unreachable,
+} from '../errors.ts'
+import type { Io } from '../io/io.ts'
+import type { Address, Index } from '../model.ts'
+import type { Replica } from '../replica/replica.ts'
+import { encodeCommand } from '../store/command.ts'
+import { Deadlines } from './deadlines.ts'
+import type { Following } from './following.ts'
+import { Forward } from './forward.ts'
+import type { Peers } from './peers.ts'
+
+const there: Address = { host: '10.0.0.2', port: 8300 }
+const put = encodeCommand({ type: 'kv.set', key: 'color', value: '', flags: '0' })
+
+/** An agent that forwards to `there` or, leading, writes to its own log. */
+function trial(answers: { ask?: () => Promise<unknown>; propose?: (data: Uint8Array) => Promise<unknown> } = {}) {
+  const deadlines = new Deadlines()
+  const asked: string[] = []
+  const abandoned: Address[] = []
+  let now = 0
+  let onChange = () => {}
+  const following = {
+    applied: 0 as Index,
+    leading: answers.propose !== undefined,
+    leaderAddress: there as Address | undefined,
+    cluster: 'c',
+    waitApplied: () => new Promise<void>(() => {}),
+    subscribe: (subscriber: () => void) => {
+      onChange = subscriber
+      return () => {}
+    },
+  }
+  const peers = {
+    ask: (_to: Address, method: string) => {
+      asked.push(method)
+      return (answers.ask ?? (() => Promise.reject(new Unreachable('refused'))))()
+    },
+    abandon: (to: Address) => abandoned.push(to),
+  }
+  const forward = new Forward({
+    io: { clock: { now: () => now, wall: () => 0 } } as unknown as Io,
+    deadlines,
+    peers: peers as unknown as Peers,
+    following: following as unknown as Following,
+    replica: {
+      status: { role: 'leader' },
+      propose: answers.propose,
+      leaseIndex: () => undefined,
+    } as unknown as Replica,
+    hold: 7000,
+  })
+  /** Lets promises settle, then passes time in steps of a tick. */
+  const pass = async (millis: number) => {
+    for (let end = now + millis; now < end; ) {
+      for (let turn = 0; turn < 20; turn++) await Promise.resolve()
+      now += 100
+      deadlines.tick(now)
+    }
+    for (let turn = 0; turn < 20; turn++) await Promise.resolve()
+  }
+  return { forward, following, deadlines, asked, abandoned, pass, changed: () => onChange() }
+}
+
+describe('forwarding', () => {
+  it('nothing that `apply` would not understand gets into the log', async () => {
+    const proposed: Uint8Array[] = []
+    const { forward } = trial({
+      propose: async (data) => {
+        proposed.push(data)
+        return { index: 1, result: { value: true } }
+      },
+    })
+    const unknown = encodeCommand({ type: 'kv.burn' } as never)
+    await assert.rejects(forward.lead(new Uint8Array([1, 2, 3])), BadRequest)
+    await assert.rejects(forward.lead(unknown), BadRequest)
+    const huge = encodeCommand({ type: 'kv.set', key: 'k', value: 'a'.repeat(5_000_000), flags: '0' })
+    await assert.rejects(forward.lead(huge), TooLarge)
+    assert.deepEqual(proposed, [])
+    assert.deepEqual(await forward.lead(put), { index: 1, result: { value: true } })
+  })
+
+  it('a write that was certainly not seen is tried again until the hold ends', async () => {
+    const { forward, asked, pass } = trial()
+    const rejected = assert.rejects(forward.write(put), NoLeader)
+    await pass(7200)
+    await rejected
+    assert.ok(asked.length > 50, `${asked.length}`)
+  })
+
+  it('a write whose answer did not come is reported as that, once', async () => {
+    const { forward, asked } = trial({ ask: () => Promise.reject(new Unanswered('silence')) })
+    await assert.rejects(forward.write(put), LeadershipLost)
+    assert.equal(asked.length, 1)
+  })
+
+  it('a read is asked again whatever became of the question', async () => {
+    let turn = 0
+    const { forward, following, pass } = trial({
+      ask: () => (++turn < 3 ? Promise.reject(new Unanswered('silence')) : Promise.resolve({ index: 5 })),
+    })
+    following.applied = 5
+    const read = forward.fresh(true)
+    await pass(300)
+    await read
+    assert.equal(turn, 3)
+  })
+
+  it('reads share a round that begins after they came', async () => {
+    const settle: (() => void)[] = []
+    const { forward, asked, pass } = trial({
+      ask: () => new Promise((resolve) => settle.push(() => resolve({ index: 0 }))),
+    })
+    const first = forward.fresh(true)
+    await pass(100)
+    const later = [forward.fresh(true), forward.fresh(true)]
+    await pass(100)
+    assert.equal(asked.length, 1, 'the later ones wait for a round of their own')
+    settle[0]?.()
+    await first
+    await pass(100)
+    assert.equal(asked.length, 2)
+    settle[1]?.()
+    await Promise.all(later)
+  })
+
+  it('a read that came in the middle of a fruitless round waits no longer than the others', async () => {
+    const { forward, pass } = trial()
+    const first = assert.rejects(forward.fresh(true), NoLeader)
+    await pass(5000)
+    let failed = false
+    const second = forward.fresh(true).catch(() => {
+      failed = true
+    })
+    await pass(7300)
+    assert.ok(failed)
+    await Promise.all([first, second])
+  })
+
+  it('ends at once when the agent stops, in whatever it waits for', async () => {
+    const { forward, deadlines, following, pass } = trial({ ask: () => Promise.reject(new NotLeader()) })
+    const waiting = [forward.write(put), forward.fresh(false), forward.fresh(true)]
+    const ended = waiting.map((each) => assert.rejects(each, Stopped))
+    following.leaderAddress = undefined
+    await pass(200)
+    deadlines.stop()
+    await Promise.all(ended)
+  })
+
+  it('requests to a former leader are given up when the leader changes', async () => {
+    const { following, abandoned, changed } = trial()
+    changed()
+    assert.deepEqual(abandoned, [])
+    following.leaderAddress = { host: '10.0.0.3', port: 8300 }
+    changed()
+    assert.deepEqual(abandoned, [there])
+  })
+})
