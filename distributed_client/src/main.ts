@@ -1,10 +1,13 @@
 #!/usr/bin/env node
 /** The process: options, the real fetch and DNS, a report per interval until a signal. */
-import { Resolver } from 'node:dns/promises'
+import { getServers } from 'node:dns'
+import DNS from 'dns2'
 import { Client } from 'registry/client'
 import { look, type Resolve } from './look.ts'
 import { type Options, parseOptions, usage } from './options.ts'
 import { failureLine, linesOf } from './report.ts'
+
+const rcodes = { noError: 0, noSuchName: 3 }
 
 const parsed = parseOptions(process.argv.slice(2), process.env)
 if ('mistakes' in parsed) {
@@ -46,16 +49,29 @@ async function report(options: Options, client: Client, resolve: Resolve): Promi
   }
 }
 
+/** Asks the given server, or those of resolv.conf in turn until one answers. No such name is an answer: none. */
 function resolverOf(server: string | undefined): Resolve {
-  const resolver = new Resolver({ timeout: 1000, tries: 2 })
-  if (server !== undefined) resolver.setServers([server])
+  const servers = (server === undefined ? getServers() : [server]).map(serverAddress)
   return async (name) => {
-    try {
-      return await resolver.resolve4(name)
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      if (code === 'ENOTFOUND' || code === 'ENODATA') return []
-      throw error
+    let failure = new Error('no DNS server is configured')
+    for (const { host, port } of servers) {
+      const ask = DNS.UDPClient({ dns: host, port, timeout: 1000, socketType: host.includes(':') ? 'udp6' : 'udp4' })
+      try {
+        const { header, answers } = await ask(name, 'A')
+        if (header.rcode === rcodes.noError || header.rcode === rcodes.noSuchName) {
+          return answers.flatMap(({ address }) => (address === undefined ? [] : [address]))
+        }
+        failure = new Error(`DNS server ${host}:${port} answered with code ${header.rcode}`)
+      } catch (error) {
+        failure = new Error(`DNS server ${host}:${port}: ${(error as Error).message}`, { cause: error })
+      }
     }
+    throw failure
   }
+}
+
+/** `1.2.3.4`, `1.2.3.4:53`, `::1`, `[::1]:53`. */
+function serverAddress(text: string): { host: string; port: number } {
+  const [, bracketed, plain, port = '53'] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d+))?$/.exec(text) ?? []
+  return { host: bracketed ?? plain ?? text, port: Number(port) }
 }

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Long runs of what CI runs short. Each prints its seeds, so a failure can be run again.
+#
+#   scripts/soak.sh raft [SEEDS]      random worlds of the Raft core alone (default 20,000)
+#   scripts/soak.sh sim [SEEDS]       whole replicas on simulated disks and networks (default 5,000)
+#   scripts/soak.sh gossip [SEEDS]    random trouble among members (default 2,000)
+#   scripts/soak.sh processes [N]     the tests of whole processes, N times over (default 10)
+#   scripts/soak.sh all               one after the other
+#
+# What they found, on which machine and commit, goes into docs/measurements.md.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/node.sh
+
+mocha() { npx mocha --no-config --timeout 0 "$@"; }
+
+soak() {
+  local name=$1 count=${2:-}
+  echo "== $name at $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(nproc) cores, Node $(node --version)"
+  case $name in
+    raft) SEEDS=${count:-20000} mocha registry/src/raft/random.test.ts ;;
+    sim) node scripts/sim.ts "${count:-5000}" ;;
+    gossip) SEEDS=${count:-2000} mocha registry/src/gossip/random.test.ts ;;
+    processes)
+      for ((run = 1; run <= ${count:-10}; run++)); do
+        echo "-- run $run"
+        mocha --timeout 120000 'registry/test/processes/*.test.ts'
+      done
+      ;;
+    all) for each in raft sim gossip processes; do soak "$each"; done ;;
+    *)
+      echo "scripts/soak.sh: expected raft, sim, gossip, processes or all, received \"$name\"" >&2
+      exit 2
+      ;;
+  esac
+}
+soak "${1:-all}" "${2:-}"
