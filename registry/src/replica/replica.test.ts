@@ -1,0 +1,384 @@
+import assert from 'node:assert/strict'
+import { History } from '../../test/sim/checkers.ts'
+import { Cluster, List } from '../../test/sim/cluster.ts'
+import { quickDisk, World } from '../../test/sim/world.ts'
+import { Busy, Corrupt, LeadershipLost, NotLeader, Refused, Stopped } from '../errors.ts'
+import type { ReplicaOptions } from './replica.ts'
+import { encodeFrame } from './wire.ts'
+
+const bytes = (text: string) => Uint8Array.from(Buffer.from(text))
+
+/** Nodes that are up, in one cluster, with `a` leading it. */
+async function cluster(names: string[], options: Partial<ReplicaOptions> = {}, seed = 1) {
+  const world = new World(seed, { logging: true })
+  const history = new History()
+  const nodes = new Cluster(world, history, options)
+  const halts: string[] = []
+  world.onHalt = (node, reason) => {
+    halts.push(`${node}: ${reason.message}`)
+    nodes.member(node).replica = undefined
+  }
+  for (const name of names) {
+    nodes.add(name)
+    nodes.start(name)
+  }
+  await world.runFor(20)
+  const servers = names.map((id) => ({ id, address: nodes.member(id).address, voter: true }))
+  await settled(world, nodes.member('a').replica!.bootstrap({ cluster: 'test', servers }))
+  await until(world, () => nodes.leader()?.name === 'a')
+  const replica = (name: string) => nodes.member(name).replica!
+  const write = (text: string, name = 'a') => settled(world, replica(name).propose(bytes(text)))
+  const level = () =>
+    until(world, () => new Set(nodes.running().map(({ replica }) => replica.status.applied)).size === 1)
+  return { world, nodes, halts, replica, write, level, history }
+}
+
+async function until(world: World, condition: () => boolean, patience = 20_000): Promise<void> {
+  assert.ok(await world.runWhile(() => !condition(), patience, 5), `not within ${patience} ms: ${condition}`)
+}
+
+/** Lets the world go on until the promise has its outcome. */
+async function settled<T>(world: World, promise: Promise<T>, patience = 20_000): Promise<T> {
+  let done = false
+  const note = () => {
+    done = true
+  }
+  promise.then(note, note)
+  await until(world, () => done, patience)
+  return promise
+}
+
+describe('a replica', () => {
+  it('answers a proposal with its index and what apply returned', async () => {
+    const { write, replica, nodes, level } = await cluster(['a', 'b', 'c'])
+    const first = await write('x')
+    const second = await write('y')
+    assert.deepEqual([first.result, second.result], [1, 2])
+    assert.equal(second.index, first.index + 1)
+    assert.equal(replica('a').status.applied, second.index)
+    await level()
+    for (const name of ['a', 'b', 'c']) assert.deepEqual(nodes.member(name).list.writes, ['x', 'y'])
+  })
+
+  it('saves proposals of one moment, and those that gather during a save, together', async () => {
+    const { world, replica } = await cluster(['a', 'b', 'c'])
+    await world.runFor(500)
+    const before = replica('a').status.walSyncs
+    const all = Array.from({ length: 50 }, (_, at) => replica('a').propose(bytes(`first ${at}`)))
+    await world.runFor(0.01)
+    all.push(...Array.from({ length: 50 }, (_, at) => replica('a').propose(bytes(`second ${at}`))))
+    await settled(world, Promise.all(all))
+    assert.equal(replica('a').status.walSyncs, before + 2)
+  })
+
+  it('has everything again after a crash of all', async () => {
+    const { world, nodes, write } = await cluster(['a', 'b', 'c'])
+    for (let at = 0; at < 20; at++) await write(`w${at}`)
+    for (const name of ['a', 'b', 'c']) nodes.down(name, false)
+    await world.runFor(100)
+    for (const name of ['a', 'b', 'c']) nodes.start(name)
+    await until(world, () => nodes.leader() !== undefined && nodes.leader()!.list.writes.length === 20)
+  })
+
+  it('refuses proposals and reads where it does not lead, and names the leader', async () => {
+    const { replica, nodes, world } = await cluster(['a', 'b', 'c'])
+    await until(world, () => replica('b').status.leader === 'a')
+    const { address } = nodes.member('a')
+    for (const refused of [
+      replica('b').propose(bytes('x')),
+      replica('b').readIndex(),
+      replica('b').changeServers({ type: 'remove', id: 'c' }),
+    ]) {
+      await assert.rejects(refused, (error) => error instanceof NotLeader && error.leader === address)
+    }
+    assert.equal(replica('b').leaseIndex(), undefined)
+    assert.equal(await replica('b').transferLeadership(), false)
+    assert.deepEqual(
+      [replica('b').status.leaderAddress, replica('a').status.leaderAddress, replica('a').status.role],
+      [address, address, 'leader'],
+    )
+  })
+
+  it('says that the outcome is unknown when it loses its leadership over a proposal', async () => {
+    const { world, replica } = await cluster(['a', 'b', 'c'])
+    world.network.partition([['a'], ['b', 'c']])
+    await assert.rejects(settled(world, replica('a').propose(bytes('lost'))), LeadershipLost)
+    assert.notEqual(replica('a').status.role, 'leader')
+  })
+
+  it('takes no more than it can hold', async () => {
+    const { world, replica } = await cluster(['a', 'b', 'c'], { proposalsMax: 10 })
+    world.network.partition([['a'], ['b', 'c']])
+    const waiting = Array.from({ length: 10 }, () => replica('a').propose(bytes('x')))
+    for (const one of waiting) one.catch(() => {})
+    await assert.rejects(replica('a').propose(bytes('one too many')), Busy)
+  })
+
+  it('confirms reads by a majority, and gives an index under its lease without asking', async () => {
+    const { world, replica, write } = await cluster(['a', 'b', 'c'])
+    const { index } = await write('x')
+    assert.equal(await settled(world, replica('a').readIndex()), index)
+    assert.equal(replica('a').leaseIndex(), index)
+    world.network.partition([['a'], ['b', 'c']])
+    await assert.rejects(settled(world, replica('a').readIndex()), NotLeader)
+    assert.equal(replica('a').leaseIndex(), undefined)
+  })
+
+  it('tells when an index is applied', async () => {
+    const { world, replica, write } = await cluster(['a', 'b', 'c'])
+    const { index } = await write('x')
+    await settled(world, replica('b').waitApplied(index))
+    assert.ok(replica('b').status.applied >= index)
+    const later = replica('b').waitApplied(index + 2)
+    await write('y')
+    await write('z')
+    await settled(world, later)
+  })
+
+  it('goes on leading while its own disk takes seconds: heartbeats and commits do not wait for it', async () => {
+    const { world, replica, write } = await cluster(['a', 'b', 'c'])
+    world.nodes.get('a')!.diskFaults = { delayMin: 2500, delayMax: 2500, failure: 0 }
+    const { term } = replica('a').status
+    const began = world.now
+    await write('committed by the others')
+    assert.ok(world.now - began < 200, `${world.now - began} ms`)
+    await write('and another, behind a save that is not done')
+    assert.ok(world.now - began < 400, `${world.now - began} ms`)
+    await world.runFor(8000)
+    assert.equal(replica('a').status.term, term)
+    assert.equal(replica('a').status.role, 'leader')
+  })
+
+  it('acknowledges nothing that its disk refused, and halts', async () => {
+    const { world, replica, halts, nodes } = await cluster(['a'])
+    world.nodes.get('a')!.diskFaults = { ...quickDisk, failure: 1 }
+    await assert.rejects(settled(world, replica('a').propose(bytes('x'))), Stopped)
+    assert.equal(halts.length, 1)
+    assert.match(halts[0]!, /^a: EIO/)
+    world.nodes.get('a')!.diskFaults = quickDisk
+    nodes.start('a')
+    await until(world, () => nodes.leader() !== undefined)
+  })
+
+  it('halts when apply throws, rather than go on without it', async () => {
+    const { world, replica, nodes, halts } = await cluster(['a'])
+    nodes.member('a').list.apply = () => {
+      throw new Error('cannot apply')
+    }
+    await assert.rejects(settled(world, replica('a').propose(bytes('x'))), /halted: cannot apply/)
+    assert.deepEqual(halts, ['a: cannot apply'])
+  })
+
+  it('drops what is malformed and what is meant for another server', async () => {
+    const { world, replica, halts } = await cluster(['a', 'b', 'c'])
+    const { term } = replica('b').status
+    const header = { to: 'somebody else', from: 'c', address: '10.0.0.3:8300', configured: true }
+    const message = { type: 'timeoutNow', term: 99 } as const
+    replica('b').receive(encodeFrame(header, { kind: 'message', message }), () => {})
+    replica('b').receive(bytes('\x01garbage'), () => {})
+    replica('b').receive(new Uint8Array(0), () => {})
+    await world.runFor(300)
+    assert.equal(replica('b').status.term, term)
+    assert.deepEqual(halts, [])
+  })
+
+  it('says in Consul’s words what happens', async () => {
+    const { world } = await cluster(['a', 'b', 'c'])
+    const said = world.lines
+      .filter((line) => / a \[(info|warn)\] raft: /.test(line))
+      .map((line) => line.split('raft: ')[1])
+    assert.deepEqual(said.slice(0, 3), [
+      'Node at 10.0.0.1:8300 [Follower] entering Follower state',
+      'Heartbeat timeout reached, starting election',
+      'Node at 10.0.0.1:8300 [Candidate] entering Candidate state',
+    ])
+    assert.match(said[3]!, /^Remote peer 10\.0\.0\.[23]:8300 does not have local node 10\.0\.0\.1:8300 as a peer$/)
+    assert.deepEqual(said.slice(4, 6), [
+      'Election won. Tally: 2',
+      'Node at 10.0.0.1:8300 [Leader] entering Leader state',
+    ])
+    await world.runFor(200)
+    for (const peer of ['10.0.0.2:8300', '10.0.0.3:8300']) {
+      assert.ok(world.lines.some((line) => line.endsWith(`[info] raft: pipelining replication to peer ${peer}`)))
+    }
+  })
+
+  describe('at its end', () => {
+    it('flushes, rejects who waits, and takes nothing more', async () => {
+      const { world, replica, nodes, write } = await cluster(['a'])
+      await write('kept')
+      const ends = replica('a')
+      const waiting = ends.waitApplied(1000)
+      const stopped = nodes.stop('a')
+      await assert.rejects(settled(world, waiting), Stopped)
+      await settled(world, stopped)
+      await assert.rejects(ends.propose(bytes('x')), Stopped)
+      await assert.rejects(ends.waitApplied(1000), Stopped)
+      ends.tick()
+      await ends.stop()
+      nodes.start('a')
+      await until(world, () => nodes.member('a').list.writes[0] === 'kept')
+    })
+  })
+
+  describe('for followers of the log', () => {
+    it('gives committed entries after a position it knows, and nothing for one that it does not', async () => {
+      const { replica, write } = await cluster(['a'])
+      await write('x')
+      const { index } = await write('y')
+      const one = replica('a')
+      const { term } = one.status
+      assert.equal(one.termAt(index), term)
+      assert.deepEqual(
+        one.committedAfter(index - 2, term, 1_000_000)?.entries.map(({ data }) => Buffer.from(data).toString()),
+        ['x', 'y'],
+      )
+      assert.equal(one.committedAfter(index - 2, term, 1)?.entries.length, 1)
+      assert.deepEqual(one.committedAfter(0, 0, 1_000_000)?.entries.map((entry) => entry.index)[0], 1)
+      assert.deepEqual(one.committedAfter(index, term, 1_000_000), { entries: [] })
+      assert.equal(one.committedAfter(index, term + 1, 1_000_000), undefined)
+      assert.equal(one.committedAfter(index + 1, term, 1_000_000), undefined)
+    })
+
+    it('gives the whole state when the log does not reach back', async () => {
+      const { world, replica, write } = await cluster(['a'], { snapshotEntries: 10, trailingEntries: 3 })
+      for (let at = 0; at < 30; at++) await write(`w${at}`)
+      await world.runFor(100)
+      const { applied, term, snapshotIndex } = replica('a').status
+      assert.ok(snapshotIndex > 10)
+      assert.equal(replica('a').committedAfter(1, 1, 1_000_000), undefined)
+      assert.ok(replica('a').committedAfter(snapshotIndex - 3, term, 1_000_000) !== undefined)
+      const { mark, chunks } = await replica('a').snapshotBytes()
+      const copy = new List('copy', new History())
+      copy.restore(chunks)
+      assert.deepEqual([mark.index, mark.term, copy.writes.length], [applied, term, 30])
+      assert.equal(mark.configuration.cluster, 'test')
+    })
+  })
+
+  describe('with snapshots', () => {
+    it('starts from the newest and the log after it', async () => {
+      const { world, nodes, write } = await cluster(['a'], { snapshotEntries: 10, trailingEntries: 0 })
+      for (let at = 0; at < 25; at++) await write(`w${at}`)
+      await world.runFor(50)
+      nodes.down('a', false)
+      nodes.start('a')
+      await until(world, () => nodes.member('a').list.writes.length === 25)
+    })
+
+    it('starts from the older one and the log when the newest is damaged', async () => {
+      const { world, nodes, write } = await cluster(['a'], {
+        snapshotEntries: 10,
+        trailingEntries: 0,
+        wal: { segmentBytes: 300, zeroBytes: 0 },
+      })
+      for (let at = 0; at < 35; at++) await write(`w${at}`)
+      await world.runFor(50)
+      nodes.down('a', false)
+      const { disk } = world.nodes.get('a')!
+      const snapshots = disk.files().filter((file) => file.endsWith('.snapshot'))
+      assert.equal(snapshots.length, 2)
+      const damaged = disk.peek(snapshots[1]!)!
+      damaged[damaged.length - 20]! ^= 1
+      disk.poke(snapshots[1]!, damaged)
+      nodes.start('a')
+      await until(world, () => nodes.member('a').list.writes.length === 35)
+      assert.ok(world.lines.some((line) => line.includes('a snapshot is damaged and not used')))
+    })
+
+    it('does not start as if it knew nothing when both are damaged', async () => {
+      const { world, nodes, write } = await cluster(['a'], {
+        snapshotEntries: 10,
+        trailingEntries: 0,
+        wal: { segmentBytes: 300, zeroBytes: 0 },
+      })
+      for (let at = 0; at < 35; at++) await write(`w${at}`)
+      await world.runFor(50)
+      nodes.down('a', false)
+      const { disk } = world.nodes.get('a')!
+      for (const file of disk.files().filter((file) => file.endsWith('.snapshot'))) disk.poke(file, bytes('damaged'))
+      nodes.start('a')
+      await until(world, () => nodes.broken.has('a'))
+      assert.ok(nodes.broken.get('a') instanceof Corrupt)
+      assert.match(nodes.broken.get('a')!.message, /the log begins after entry \d+, but the newest snapshot ends at 0/)
+    })
+
+    it('brings one to a follower that is too far behind, however often the connection breaks', async () => {
+      for (const breaks of [0, 1, 5]) {
+        const { world, nodes, write, replica, level } = await cluster(
+          ['a', 'b', 'c'],
+          { snapshotEntries: 20, trailingEntries: 2 },
+          breaks + 1,
+        )
+        nodes.down('c', false)
+        // More than five chunks.
+        for (let at = 0; at < 40; at++) await write(`${at} ${'x'.repeat(40_000)}`)
+        await world.runFor(100)
+        assert.ok(replica('a').status.snapshotIndex > 20)
+        nodes.start('c')
+        for (let broken = 0; broken < breaks; broken++) {
+          await world.runFor(400)
+          world.network.breakConnections(1)
+        }
+        await until(world, () => nodes.member('c').list.writes.length === 40, 60_000)
+        await level()
+        assert.ok(world.lines.some((line) => line.includes(' c [info] raft: restored a snapshot of the leader')))
+        nodes.down('c', false)
+        nodes.start('c')
+        await until(world, () => nodes.member('c').list.writes.length === 40)
+        await write('and on it goes')
+        await until(world, () => nodes.member('c').list.writes.length === 41)
+      }
+    })
+  })
+
+  describe('and membership', () => {
+    it('lets servers in and out, one at a time', async () => {
+      const { world, nodes, replica, write } = await cluster(['a'])
+      await write('x')
+      nodes.add('b')
+      nodes.start('b')
+      const { address } = nodes.member('b')
+      assert.equal(replica('a').status.hasState, true)
+      await settled(world, replica('a').changeServers({ type: 'add', id: 'b', address, voter: false }))
+      await until(world, () => nodes.member('b').list.writes.length === 1)
+      assert.equal(replica('b').status.hasState, true)
+      const promoted = replica('a').changeServers({ type: 'promote', id: 'b' })
+      await assert.rejects(replica('a').changeServers({ type: 'remove', id: 'b' }), Busy)
+      await settled(world, promoted)
+      await assert.rejects(replica('a').changeServers({ type: 'promote', id: 'b' }), Refused)
+      assert.equal(await settled(world, replica('a').transferLeadership('b')), true)
+      await until(world, () => nodes.leader()?.name === 'b')
+      await write('from b', 'b')
+      await settled(world, replica('b').changeServers({ type: 'remove', id: 'a' }))
+      await write('alone', 'b')
+      assert.deepEqual(
+        replica('b').status.configuration.servers.map(({ id }) => id),
+        ['b'],
+      )
+    })
+
+    it('is bootstrapped once', async () => {
+      const { replica } = await cluster(['a'])
+      await assert.rejects(replica('a').bootstrap({ cluster: 'other', servers: [] }), Refused)
+    })
+  })
+
+  it('does not start on a log that lost what it had acknowledged', async () => {
+    const { world, nodes, write } = await cluster(['a'])
+    for (let at = 0; at < 5; at++) await write(`w${at}`)
+    nodes.down('a', false)
+    const { disk } = world.nodes.get('a')!
+    const file = disk.files().find((name) => name.endsWith('.wal'))!
+    const damaged = disk.peek(file)!
+    damaged[100]! ^= 1
+    disk.poke(file, damaged)
+    nodes.start('a')
+    await until(world, () => nodes.broken.has('a'))
+    assert.ok(nodes.broken.get('a') instanceof Corrupt)
+    assert.match(
+      nodes.broken.get('a')!.message,
+      /raft\/wal\/0000000001\.wal: batch \d+ at offset \d+ fails its checksum/,
+    )
+  })
+})
