@@ -381,4 +381,13 @@ describe('checks', () => {
       }),
     )
   })
+
+  it('of maintenance says what it said at first, is never probed and takes no word from others', () => {
+    const checks = new Checks(new Random(1))
+    checks.set(definition({ how: { type: 'maintenance' } }), 0)
+    assert.deepEqual(checks.due(1e12), [])
+    checks.tick(1e12)
+    assert.equal(checks.ttl('c', 'passing', 'fine', 1e12), 'notTtl')
+    assert.equal(checks.get('c')?.status, 'critical')
+  })
 })

@@ -71,7 +71,7 @@ export class Checks {
       status: restored?.status ?? definition.initialStatus,
       output: restored?.output ?? definition.initialOutput,
       // Spread out, so that checks registered together do not run together for ever.
-      dueAt: how.type === 'ttl' ? Number.POSITIVE_INFINITY : now + this.#random.fraction() * intervalOf(how),
+      dueAt: isProbed(how) ? now + this.#random.fraction() * intervalOf(how) : Number.POSITIVE_INFINITY,
       probe: undefined,
       expiresAt: how.type === 'ttl' ? now + how.ttl : Number.POSITIVE_INFINITY,
       lastOutput: '',
@@ -105,7 +105,7 @@ export class Checks {
     const due: ProbeDue[] = []
     for (const [id, life] of this.#lives) {
       const { how } = life.definition
-      if (how.type === 'ttl' || life.probe !== undefined || now < life.dueAt) continue
+      if (!isProbed(how) || life.probe !== undefined || now < life.dueAt) continue
       this.#runs++
       life.probe = { run: this.#runs, outdated: false }
       due.push({ id, request: requestOf(how), run: this.#runs })
@@ -116,7 +116,7 @@ export class Checks {
   /** The outcome of a probe. That of a check that was removed or replaced meanwhile is ignored. */
   finished(id: CheckId, run: number, outcome: ProbeOutcome, now: Millis): void {
     const life = this.#lives.get(id)
-    if (life?.probe?.run !== run || life.definition.how.type === 'ttl') return
+    if (life?.probe?.run !== run || !isProbed(life.definition.how)) return
     const { outdated } = life.probe
     life.probe = undefined
     if (outdated) {
@@ -202,11 +202,17 @@ function stateOf({ definition, status, output }: Life): CheckState {
   return { definition, status, output }
 }
 
-function intervalOf(how: Exclude<CheckKind, { type: 'ttl' }>): Millis {
+type Probed = Extract<CheckKind, { interval: Millis }>
+
+function isProbed(how: CheckKind): how is Probed {
+  return how.type === 'http' || how.type === 'tcp'
+}
+
+function intervalOf(how: Probed): Millis {
   return Math.max(intervalMin, how.interval)
 }
 
-function requestOf(how: Exclude<CheckKind, { type: 'ttl' }>): ProbeRequest {
+function requestOf(how: Probed): ProbeRequest {
   const timeout = how.timeout > 0 ? how.timeout : timeoutDefault
   if (how.type === 'tcp') return { kind: 'tcp', target: how.target, timeout }
   const { url, method, headers, body, tlsSkipVerify, outputMax } = how

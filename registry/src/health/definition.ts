@@ -19,6 +19,8 @@ export interface CheckDefinition {
 }
 
 export type CheckKind =
+  /** Says what it said at first until it is taken away. */
+  | { type: 'maintenance' }
   /** `outputMax`: bytes kept of what the owner says; 4096 when absent. */
   | { type: 'ttl'; ttl: Millis; outputMax?: number }
   | {

@@ -1,9 +1,10 @@
 /** `/v1/agent/health/service/`: one word and a status code for load balancers, from this agent's own checks. */
 import type { AgentSurface, LocalCheck } from '../agent/surface.ts'
 import { Refused } from '../errors.ts'
+import { isMaintenance } from '../health/status.ts'
 import type { ServiceDefinition } from '../model.ts'
 import { type Asked, type Endpoint, json } from './endpoint.ts'
-import { isMaintenanceId, sortedChecks, sortedServices } from './local.ts'
+import { sortedChecks, sortedServices } from './local.ts'
 import { agentCheck, agentService } from './shapes.ts'
 
 type Aggregated = 'passing' | 'warning' | 'critical' | 'maintenance'
@@ -75,7 +76,7 @@ function shapedCheck(surface: AgentSurface, check: LocalCheck, service: ServiceD
 }
 
 function statusOf(check: LocalCheck): Aggregated {
-  if (isMaintenanceId(check.result.id)) return 'maintenance'
+  if (isMaintenance(check.result.id)) return 'maintenance'
   const { status } = check.result
   return status === 'passing' || status === 'warning' ? status : 'critical'
 }

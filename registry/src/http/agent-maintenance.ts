@@ -2,11 +2,9 @@
 import type { AgentSurface } from '../agent/surface.ts'
 import { BadRequest, NotFound } from '../errors.ts'
 import type { CheckDefinition } from '../health/definition.ts'
+import { nodeMaintenanceId, serviceMaintenancePrefix } from '../health/status.ts'
 import { type Asked, type Endpoint, empty } from './endpoint.ts'
-import { localServices, nodeMaintenanceId, serviceMaintenancePrefix } from './local.ts'
-
-/** Longer than any cluster lives: the check is a TTL check that nobody keeps passing. */
-const never = 100 * 365 * 86_400_000
+import { localServices } from './local.ts'
 
 export function maintenanceEndpoints(surface: AgentSurface): Endpoint[] {
   return [
@@ -65,6 +63,6 @@ function maintenanceCheck(what: 'node' | 'service', query: URLSearchParams): Che
     successesBeforePassing: 0,
     failuresBeforeCritical: 0,
     deregisterServiceAfter: 0,
-    how: { type: 'ttl', ttl: never },
+    how: { type: 'maintenance' },
   }
 }

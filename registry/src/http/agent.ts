@@ -4,6 +4,7 @@
  */
 import type { AgentSurface } from '../agent/surface.ts'
 import { BadRequest, NotFound, Refused } from '../errors.ts'
+import { isMaintenance } from '../health/status.ts'
 import type { CheckStatus } from '../model.ts'
 import { healthEndpoint } from './agent-health.ts'
 import { maintenanceEndpoints } from './agent-maintenance.ts'
@@ -12,7 +13,7 @@ import { Fields, parseJson } from './decode.ts'
 import { type Asked, type Endpoint, empty, type HttpOptions, json } from './endpoint.ts'
 import { filterOf } from './filter.ts'
 import { encode } from './json.ts'
-import { isMaintenanceId, localServices, sortedChecks, sortedServices } from './local.ts'
+import { localServices, sortedChecks, sortedServices } from './local.ts'
 import { readOptions, waiting } from './query.ts'
 import { checkRegistration, dnsWarnings, serviceRegistration } from './registration.ts'
 import { checkShape, serviceShape } from './selector.ts'
@@ -187,7 +188,7 @@ async function updateCheck(surface: AgentSurface, asked: Asked): Promise<Respons
 async function updateTtl(surface: AgentSurface, id: string, status: CheckStatus, output: string): Promise<void> {
   // Consul 1.8 does not tell an unknown check from one that is not a TTL check.
   const refused = new Refused(`CheckID ${JSON.stringify(id)} does not have associated TTL`)
-  if (isMaintenanceId(id)) throw refused
+  if (isMaintenance(id)) throw refused
   try {
     await surface.local.updateTtl(id, status, output)
   } catch (error) {

@@ -1,6 +1,6 @@
 /** This agent's own services and checks, as the endpoints need them. */
 import type { AgentSurface, LocalCheck } from '../agent/surface.ts'
-import type { CheckId, ServiceDefinition, ServiceId } from '../model.ts'
+import type { ServiceDefinition, ServiceId } from '../model.ts'
 
 export function localServices(surface: AgentSurface): Map<ServiceId, ServiceDefinition> {
   return new Map(surface.local.services().map(({ definition }) => [definition.id, definition]))
@@ -16,17 +16,5 @@ export function sortedServices(surface: AgentSurface): ServiceDefinition[] {
 
 /** By id. */
 export function sortedChecks(surface: AgentSurface): LocalCheck[] {
-  return surface.local
-    .checks()
-    .map((check) =>
-      isMaintenanceId(check.result.id) ? { ...check, result: { ...check.result, type: 'maintenance' } } : check,
-    )
-    .sort((a, b) => (a.result.id < b.result.id ? -1 : a.result.id > b.result.id ? 1 : 0))
-}
-
-export const nodeMaintenanceId = '_node_maintenance'
-export const serviceMaintenancePrefix = '_service_maintenance:'
-
-export function isMaintenanceId(id: CheckId): boolean {
-  return id === nodeMaintenanceId || id.startsWith(serviceMaintenancePrefix)
+  return surface.local.checks().sort((a, b) => (a.result.id < b.result.id ? -1 : a.result.id > b.result.id ? 1 : 0))
 }
