@@ -289,7 +289,7 @@ export class Gossip {
     if (ping.target !== this.#name) return
     const ack: Message = { type: 'ack', sequence: ping.sequence, from: this.#name }
     if (replyTo !== undefined) {
-      const bytes = packet([encodeMessage(ack), ...this.#membership.badNews(ping.from)])
+      const bytes = packet([...this.#membership.badNews(ping.from), encodeMessage(ack)])
       this.#frames.push({ to: undefined, replyTo, bytes })
     } else if (this.#knows(ping.from, ping.address)) {
       this.#send({ via: 'datagram', to: ping.address, message: ack, about: ping.from })
@@ -399,7 +399,8 @@ export class Gossip {
   #send(outgoing: Outgoing | undefined): void {
     if (outgoing === undefined) return
     const { via, to, message, about } = outgoing
-    const parts = [encodeMessage(message), ...(about === undefined ? [] : this.#membership.badNews(about))]
+    // Bad news first: the answer to the ping behind it then brings the refutation along.
+    const parts = [...(about === undefined ? [] : this.#membership.badNews(about)), encodeMessage(message)]
     if (via === 'frame') {
       this.#frames.push({ to, bytes: packet(parts) })
       return

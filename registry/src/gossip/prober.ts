@@ -166,6 +166,7 @@ export class Prober {
   }
 
   #begin(self: { name: string; address: Address }, now: Millis, send: Outgoing[]): void {
+    this.#greetFailed(self, send)
     const target = this.#choose(self.name)
     this.#nextRound = now + this.#awareness.scale(this.#config.probeInterval)
     if (target === undefined) return
@@ -184,6 +185,21 @@ export class Prober {
       byFrame: false,
     }
     const message: Message = { type: 'ping', sequence, target: target.name, from: self.name, address: self.address }
+    send.push({ via: 'datagram', to: target.address, message, about: target.name })
+  }
+
+  /**
+   * A ping to one that has failed, with the news that it has: if it is back in reach it overrules that in its answer, and
+   * a healed partition closes within seconds. As often as keeps the pool's total at about one per failed member and interval.
+   * What loses datagrams only is left to the rarer reconnects over connections.
+   */
+  #greetFailed(self: { name: string; address: Address }, send: Outgoing[]): void {
+    const failed = []
+    for (const { member, standing } of this.#members.entries()) if (standing === 'failed') failed.push(member)
+    const target = this.#random.pick(failed)
+    if (target === undefined || !this.#random.chance(failed.length / this.#members.live)) return
+    const { name: from, address } = self
+    const message: Message = { type: 'ping', sequence: this.nextSequence(), target: target.name, from, address }
     send.push({ via: 'datagram', to: target.address, message, about: target.name })
   }
 

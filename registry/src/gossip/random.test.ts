@@ -8,7 +8,7 @@ import { env } from 'node:process'
 import { Pool, type Process } from '../../test/gossip/pool.ts'
 import { Random } from '../io/random.ts'
 
-const seeds = env.SEED === undefined ? Array.from({ length: 40 }, (_, seed) => seed + 1) : [Number(env.SEED)]
+const seeds = env.SEED === undefined ? Array.from({ length: 60 }, (_, seed) => seed + 1) : [Number(env.SEED)]
 
 /** Watches that what a process knows of a name never goes back. */
 class Watch {
@@ -105,12 +105,13 @@ describe('random gossip', () => {
       const weather = {
         loss: random.pick([0, 0.05, 0.2]) as number,
         repeat: random.pick([0, 0.1]) as number,
+        frameLoss: random.pick([0, 0, 0.3]) as number,
         delay: [1, random.pick([3, 30, 200]) as number] as const,
       }
       const pool = new Pool(seed, { weather })
       const watch = new Watch()
       try {
-        pool.startJoined(random.pick([3, 3, 4, 5, 5, 8, 13, 30]) as number)
+        pool.startJoined(random.pick([3, 3, 4, 5, 5, 8, 13, 30, 50]) as number)
         pool.run(random.between(0, 5_000))
         trouble(pool, random, watch)
         pool.heal()

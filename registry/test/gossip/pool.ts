@@ -170,13 +170,14 @@ export class Pool {
         .join('\n')
     const first = running[0]
     if (first === undefined) return true
+    const alive = ({ gossip }: Process) => gossip.members().filter(({ status }) => status === 'alive').length
+    if (running.some((process) => alive(process) !== names.size)) return false
     const expected = view(first.gossip.members())
     return running.every(({ gossip }) => {
       const members = gossip.members()
       return (
         view(members) === expected &&
-        members.every(({ name, status }) => status !== 'suspect' && (status === 'alive') === names.has(name)) &&
-        members.filter(({ status }) => status === 'alive').length === names.size
+        members.every(({ name, status }) => status !== 'suspect' && (status === 'alive') === names.has(name))
       )
     })
   }

@@ -70,12 +70,12 @@ export class Wire {
   }
 
   /** Runs until a message of that kind goes out, at most 60 s; returns it and where it went. */
-  runUntil<Type extends Message['type']>(type: Type): Sent & { message: Extract<Message, { type: Type }> } {
+  runUntil<Type extends Message['type']>(type: Type): Sent & { message: Message & { type: Type } } {
     const until = this.now + 60_000
     while (this.now < until) {
       for (const sent of this.run(100)) {
         for (const message of sent.messages) {
-          if (message.type === type) return { ...sent, message: message as Extract<Message, { type: Type }> }
+          if (message.type === type) return { ...sent, message: message as Message & { type: Type } }
         }
       }
     }
@@ -105,8 +105,8 @@ export function record(name: string, incarnation: number, standing: StateRecord[
   return { name, incarnation, standing, age, from: '', address: addressOf(name), tags: { id: `${name}-1` } }
 }
 
-export function all<Type extends Message['type']>(sent: Sent[], type: Type): Extract<Message, { type: Type }>[] {
+export function all<Type extends Message['type']>(sent: Sent[], type: Type): (Message & { type: Type })[] {
   return sent.flatMap(({ messages }) => {
-    return messages.filter((message): message is Extract<Message, { type: Type }> => message.type === type)
+    return messages.filter((message): message is Message & { type: Type } => message.type === type)
   })
 }
