@@ -206,6 +206,8 @@ export class Agent implements AgentSurface {
   }
 
   changed(topics: readonly Topic[], wait: Millis, abandoned?: AbortSignal): Promise<void> {
+    // Who looks and waits again and again must come to an end.
+    if (this.#stopped) return Promise.reject(new Stopped('this agent is stopping'))
     return new Promise((resolve) => {
       const done = () => {
         cancel()
@@ -216,7 +218,7 @@ export class Agent implements AgentSurface {
       const cancel = this.#deadlines.at(this.#io.clock.now() + wait, done)
       const unwatches = topics.map((topic) => this.#store.watch(topic, done))
       abandoned?.addEventListener('abort', done)
-      if (abandoned?.aborted === true || this.#stopped) done()
+      if (abandoned?.aborted === true) done()
     })
   }
 

@@ -66,6 +66,7 @@ export interface AgentSurface {
   /**
    * Resolves when one of the topics changed, after `wait`, or when `abandoned` fires; a caller looks again and decides.
    * Start waiting before looking at the index, so that no change falls between.
+   * @throws Stopped
    */
   changed(topics: readonly Topic[], wait: Millis, abandoned?: AbortSignal): Promise<void>
   /** Known datacenters in name order, our own among them. */

@@ -14,8 +14,10 @@ import { machine } from './machine.ts'
 import { consulVersion } from './version.ts'
 
 const tickInterval: Millis = 100
-/** What a stop may take before the process ends all the same. */
+/** What a stop may take before the process ends all the same: everything acknowledged is on disk already. */
 const stopWithin: Millis = 2_000
+/** What closing may take of it at least, whatever the leaving took. */
+const closeWithin: Millis = 500
 
 /** Resolves to the exit code when the agent has ended. */
 export async function runAgent(words: readonly string[], asConsul: boolean): Promise<number> {
@@ -32,16 +34,37 @@ export async function runAgent(words: readonly string[], asConsul: boolean): Pro
   const say = (line: string) => process.stdout.write(`${line}\n`)
   const { log, open } = logger({ level: config.logLevel, json: config.logJson, wall: () => Date.now(), write: say })
   const banner = config.logJson ? () => {} : say
+  // Who reads the log may go away (a restarted journal); the agent goes on without.
+  process.stdout.on('error', () => {})
   const closers: (() => Promise<unknown>)[] = []
+  const signals = new Signals(config, log)
   try {
-    return await run(config, { log, open, banner, closers, asConsul })
+    return await run(config, { log, open, banner, closers, signals })
   } catch (error) {
     open()
     console.error(`==> ${(error as Error).message}`)
     return 1
   } finally {
-    for (const close of closers.reverse()) await close().catch((error: Error) => log('warn', 'agent', error.message))
+    await within(signals.left, closeAll(closers, log), () =>
+      log('warn', 'agent', 'not everything could be closed in time'),
+    )
   }
+}
+
+async function closeAll(closers: (() => Promise<unknown>)[], log: Log): Promise<void> {
+  for (const close of closers.reverse()) await close().catch((error: Error) => log('warn', 'agent', error.message))
+}
+
+async function within(limit: Millis, act: Promise<unknown>, late: () => void): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const expired = new Promise<void>((resolve) => {
+    timer = setTimeout(() => {
+      late()
+      resolve()
+    }, limit)
+  })
+  await Promise.race([act, expired])
+  clearTimeout(timer)
 }
 
 interface Running {
@@ -51,10 +74,10 @@ interface Running {
   banner: (line: string) => void
   /** What has to be closed, in the order it was opened. */
   closers: (() => Promise<unknown>)[]
-  asConsul: boolean
+  signals: Signals
 }
 
-async function run(config: AgentConfig, { log, open, banner, closers }: Running): Promise<number> {
+async function run(config: AgentConfig, { log, open, banner, closers, signals }: Running): Promise<number> {
   if (config.bootstrap) banner('==> WARNING: Bootstrap mode enabled! Do not enable unless necessary')
   if (config.bootstrapExpect > 0) {
     banner(`==> WARNING: Expect Mode enabled, expecting ${config.bootstrapExpect} servers`)
@@ -82,9 +105,11 @@ async function run(config: AgentConfig, { log, open, banner, closers }: Running)
     writeFileSync(pidFile, `${process.pid}\n`)
     closers.push(async () => rmSync(pidFile, { force: true }))
   }
-  const stopped = signals(config, agent, log)
+  const stopped = signals.listen(agent)
 
-  if (!(await joinAtStart(config, agent, { log, banner }))) return 1
+  const joining = joinAtStart(config, agent, { log, banner })
+  const early = await Promise.race([stopped, joining])
+  if (early !== undefined) return early
   banner('==> Consul agent running!')
   for (const line of table(config, ports)) banner(line)
   banner('')
@@ -204,12 +229,12 @@ function table(config: AgentConfig, ports: Ports): string[] {
   ]
 }
 
-/** False: nobody answered and this agent knows nobody else, so it must end. */
+/** Resolves to 1 when nobody answered and this agent knows nobody else, so it must end. */
 async function joinAtStart(
   config: AgentConfig,
   agent: Agent,
   { log, banner }: Pick<Running, 'log' | 'banner'>,
-): Promise<boolean> {
+): Promise<1 | undefined> {
   const known = agent.knownBefore
   void agent.rejoin()
   if (config.join.length > 0) {
@@ -224,14 +249,14 @@ async function joinAtStart(
         console.error(
           '==> no agent of -join answered and this one knows no other; is one running there, and reachable?',
         )
-        return false
+        return 1
       }
       log('warn', 'agent', `join failed, going on with the ${known} members known from before: ${reason}`)
     }
   }
   if (config.joinWan.length > 0) await agent.join(config.joinWan, 'wan')
   if (config.retryJoin.length === 0) agent.joined()
-  return true
+  return undefined
 }
 
 /** Resolves only when it gives up. */
@@ -259,26 +284,54 @@ async function retryJoin(config: AgentConfig, agent: Agent, log: Log): Promise<n
   return new Promise(() => {})
 }
 
-/** Resolves to the exit code once a signal came and what it asks for was done. */
-function signals(config: AgentConfig, agent: Agent, log: Log): Promise<number> {
-  return new Promise((resolve) => {
-    let caught = false
-    const stop = (name: 'SIGINT' | 'SIGTERM') => {
-      // A second signal does not wait for anything.
-      if (caught) process.exit(1)
-      caught = true
-      log('info', 'agent', `Caught signal: ${name === 'SIGINT' ? 'interrupt' : 'terminated'}`)
-      const leaves = name === 'SIGINT' ? !config.skipLeaveOnInterrupt : config.leaveOnTerminate
-      if (!leaves) {
-        resolve(0)
-        return
-      }
-      log('info', 'agent', 'Gracefully shutting down agent...')
-      const late = new Promise((done) => setTimeout(done, stopWithin - 500).unref())
-      void Promise.race([agent.leave(), late]).finally(() => resolve(0))
-    }
-    process.on('SIGINT', () => stop('SIGINT'))
-    process.on('SIGTERM', () => stop('SIGTERM'))
+/** SIGINT and SIGTERM, from the very start on: the first process of a container gets no signal that it does not handle. */
+class Signals {
+  readonly #config: AgentConfig
+  readonly #log: Log
+  #agent: Agent | undefined
+  #resolve = (_code: number) => {}
+  #caughtAt: Millis | undefined
+
+  constructor(config: AgentConfig, log: Log) {
+    this.#config = config
+    this.#log = log
+    process.on('SIGINT', () => this.#stop('SIGINT'))
+    process.on('SIGTERM', () => this.#stop('SIGTERM'))
     process.on('SIGHUP', () => log('info', 'agent', 'Caught signal: hangup; options are read at the start only'))
-  })
+  }
+
+  /** What is left of the time that a stop may take. */
+  get left(): Millis {
+    const gone = this.#caughtAt === undefined ? 0 : performance.now() - this.#caughtAt
+    return Math.max(closeWithin, stopWithin - gone)
+  }
+
+  /** Resolves to the exit code once a signal came and what it asks for was done. */
+  listen(agent: Agent): Promise<number> {
+    this.#agent = agent
+    return new Promise((resolve) => {
+      this.#resolve = resolve
+    })
+  }
+
+  #stop(name: 'SIGINT' | 'SIGTERM'): void {
+    // A second signal does not wait for anything; nor is there anything to end before the agent runs.
+    if (this.#caughtAt !== undefined) process.exit(1)
+    if (this.#agent === undefined) process.exit(0)
+    this.#caughtAt = performance.now()
+    this.#log('info', 'agent', `Caught signal: ${name === 'SIGINT' ? 'interrupt' : 'terminated'}`)
+    const { skipLeaveOnInterrupt, leaveOnTerminate } = this.#config
+    const leaves = name === 'SIGINT' ? !skipLeaveOnInterrupt : leaveOnTerminate
+    if (!leaves) {
+      this.#resolve(0)
+      return
+    }
+    this.#log('info', 'agent', 'Gracefully shutting down agent...')
+    const late = () => this.#log('warn', 'agent', 'leaving takes too long; the others will find out')
+    void within(
+      stopWithin - closeWithin,
+      this.#agent.leave().catch(() => undefined),
+      late,
+    ).then(() => this.#resolve(0))
+  }
 }
