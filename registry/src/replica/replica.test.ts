@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { History } from '../../test/sim/checkers.ts'
 import { Cluster, List } from '../../test/sim/cluster.ts'
 import { quickDisk, World } from '../../test/sim/world.ts'
-import { Busy, Corrupt, LeadershipLost, NotLeader, Refused, Stopped } from '../errors.ts'
+import { Busy, Corrupt, LeadershipLost, NotLeader, Refused, Stopped, TooLarge } from '../errors.ts'
 import type { ReplicaOptions } from './replica.ts'
 import { encodeFrame } from './wire.ts'
 
@@ -112,6 +112,7 @@ describe('a replica', () => {
     const waiting = Array.from({ length: 10 }, () => replica('a').propose(bytes('x')))
     for (const one of waiting) one.catch(() => {})
     await assert.rejects(replica('a').propose(bytes('one too many')), Busy)
+    await assert.rejects(replica('a').propose(new Uint8Array(5_000_000)), TooLarge)
   })
 
   it('confirms reads by a majority, and gives an index under its lease without asking', async () => {
@@ -176,6 +177,9 @@ describe('a replica', () => {
     const message = { type: 'timeoutNow', term: 99 } as const
     replica('b').receive(encodeFrame(header, { kind: 'message', message }), () => {})
     replica('b').receive(bytes('\x01garbage'), () => {})
+    const nowhere = { ...header, to: 'b', from: 'stranger', address: 'no address: at all' }
+    const vote = { type: 'vote', term: 99, pre: true, lastIndex: 0, lastTerm: 0, transfer: false } as const
+    replica('b').receive(encodeFrame(nowhere, { kind: 'message', message: vote }), () => {})
     replica('b').receive(new Uint8Array(0), () => {})
     await world.runFor(300)
     assert.equal(replica('b').status.term, term)
@@ -301,6 +305,24 @@ describe('a replica', () => {
       await until(world, () => nodes.broken.has('a'))
       assert.ok(nodes.broken.get('a') instanceof Corrupt)
       assert.match(nodes.broken.get('a')!.message, /the log begins after entry \d+, but the newest snapshot ends at 0/)
+    })
+
+    it('takes a new one when the one it sends turns out to be damaged', async () => {
+      const { world, nodes, write, replica } = await cluster(['a', 'b', 'c'], {
+        snapshotEntries: 20,
+        trailingEntries: 2,
+      })
+      nodes.down('c', false)
+      for (let at = 0; at < 30; at++) await write(`w${at}`)
+      await world.runFor(100)
+      const { disk } = world.nodes.get('a')!
+      const file = disk.files().find((name) => name.endsWith('.snapshot'))!
+      const damaged = disk.peek(file)!
+      damaged[200]! ^= 1
+      disk.poke(file, damaged)
+      nodes.start('c')
+      await until(world, () => nodes.member('c').list.writes.length === 30)
+      assert.ok(replica('a').status.role === 'leader')
     })
 
     it('brings one to a follower that is too far behind, however often the connection breaks', async () => {

@@ -11,10 +11,10 @@
  * Promises: nothing is acknowledged before a majority has it on disk; what cannot be decided is an error that says so; a
  * failed write, a throwing `apply` and a broken invariant halt the node. Does not forward: `agent/` does.
  */
-import { assert, Busy, Corrupt, LeadershipLost, NotLeader, Stopped } from '../errors.ts'
-import { parseAddress } from '../io/address.ts'
+import { assert, Busy, Corrupt, LeadershipLost, NotLeader, Stopped, TooLarge } from '../errors.ts'
+import { addressText, parseAddress } from '../io/address.ts'
 import type { Io, Reply } from '../io/io.ts'
-import type { Index, Millis, Term } from '../model.ts'
+import type { Address, Index, Millis, Term } from '../model.ts'
 import { Malformed } from '../raft/codec.ts'
 import type {
   Configuration,
@@ -115,7 +115,7 @@ export class Replica {
   readonly #raft: Raft
   readonly #sender: SnapshotSender
   readonly #receiver: SnapshotReceiver
-  readonly #addresses = new Map<ServerId, string>()
+  readonly #addresses = new Map<ServerId, Address>()
   readonly #openedAt: Millis
   readonly #subscribers = new Set<() => void>()
   #toldState = ''
@@ -138,6 +138,7 @@ export class Replica {
   /** Entries and bytes applied since the newest snapshot. */
   #bytesSinceSnapshot = 0
   #snapshotting: Promise<void> | undefined
+  #snapshotWanted = false
 
   #turnAsked = false
   #turning = false
@@ -184,7 +185,9 @@ export class Replica {
       snapshots,
       failed,
       send: (to, frame) => this.#send(to, frame),
-      ended: (to, ok, { mark }) => {
+      ended: (to, ok, { mark }, damaged) => {
+        // What we sent does not verify there: what we have on disk may be damaged, and a new one is needed.
+        if (damaged) this.#snapshotWanted = true
         this.#io.log(ok ? 'info' : 'warn', 'raft', `snapshot ${ok ? 'sent' : 'not sent'} to ${this.#addressOf(to)}`, {
           index: mark.index,
         })
@@ -209,6 +212,7 @@ export class Replica {
   /** Names the first members; on one server only. Resolves when that is on disk. @throws Refused when there is any state. */
   async bootstrap(configuration: Configuration): Promise<void> {
     this.#mustRun()
+    for (const { address } of configuration.servers) parseAddress(address)
     this.#raft.bootstrap(configuration)
     await new Promise<void>((resolve, reject) => {
       this.#savedWaiters.push({ resolve, reject })
@@ -217,14 +221,17 @@ export class Replica {
   }
 
   /**
-   * Through the log. Resolves with what `apply` returned.
-   * @throws NotLeader when certainly nothing came of it, LeadershipLost when that is unknown, Busy, Stopped.
+   * Through the log. Resolves with what `apply` returned. `data` is kept, so it must not be changed afterwards.
+   * @throws NotLeader when certainly nothing came of it, LeadershipLost when that is unknown, TooLarge, Busy, Stopped.
    */
   propose(data: Uint8Array): Promise<{ index: Index; result: unknown }> {
     return new Promise((resolve, reject) => {
       this.#mustRun()
       if (this.#raft.role !== 'leader') throw this.#notLeader()
       const { proposalsMax, proposalBytesMax } = this.#options
+      if (data.length > entryBytesMax) {
+        throw new TooLarge(`expected a log entry of at most ${entryBytesMax} bytes, received ${data.length}`)
+      }
       if (
         this.#proposed.size + this.#inbox.length >= proposalsMax ||
         this.#inboxBytes + data.length > proposalBytesMax
@@ -239,11 +246,13 @@ export class Replica {
 
   /**
    * Resolves with the change's index when it is committed.
-   * @throws NotLeader, LeadershipLost, Refused when the change makes no sense, Busy while another is under way.
+   * @throws NotLeader, LeadershipLost, Refused when the change makes no sense, BadRequest for an address that is none, Busy
+   * while another is under way.
    */
   async changeServers(change: ServerChange): Promise<Index> {
     this.#mustRun()
     if (this.#raft.role !== 'leader') throw this.#notLeader()
+    if (change.type === 'add') parseAddress(change.address)
     const index = this.#raft.changeServers(change)
     if (index === undefined) throw new Busy('another membership change, or a change of leader, is not finished yet')
     const committed = await new Promise<{ index: Index }>((resolve, reject) => {
@@ -331,7 +340,7 @@ export class Replica {
       this.#io.log('debug', 'raft', 'dropped a frame meant for another server', { to: header.to, from: header.from })
       return
     }
-    this.#addresses.set(header.from, header.address)
+    this.#learnAddress(header.from, header.address)
     this.#guard(() => {
       switch (frame.kind) {
         case 'message':
@@ -539,8 +548,11 @@ export class Replica {
   #snapshotWhenDue(): void {
     const base = this.#snapshots.newest?.mark.index ?? 0
     const due =
-      this.#applied - base >= this.#options.snapshotEntries || this.#bytesSinceSnapshot >= this.#options.snapshotBytes
-    if (!due || this.#applied <= base || this.#snapshotting !== undefined || this.#stopping !== undefined) return
+      this.#snapshotWanted ||
+      this.#applied - base >= this.#options.snapshotEntries ||
+      this.#bytesSinceSnapshot >= this.#options.snapshotBytes
+    const older = this.#applied < base || (this.#applied === base && !this.#snapshotWanted)
+    if (!due || older || this.#snapshotting !== undefined || this.#stopping !== undefined) return
     // The committed configuration is the one at the applied index, and the snapshot says nothing that this disk's term
     // and log do not know yet.
     if (this.#work.length > 0 || this.#restoring || this.#raft.savedIndex < this.#applied) return
@@ -557,6 +569,7 @@ export class Replica {
 
   async #snapshot(): Promise<void> {
     const mark = this.#raft.markAt(this.#applied)
+    this.#snapshotWanted = false
     const averageBytes = this.#bytesSinceSnapshot / Math.max(1, mark.index - (this.#snapshots.newest?.mark.index ?? 0))
     this.#bytesSinceSnapshot = 0
     await this.#snapshots.write(mark, this.#machine.snapshot())
@@ -583,16 +596,28 @@ export class Replica {
       address: this.#options.address,
       configured: this.#raft.configuration.servers.length > 0,
     }
-    this.#io.network.frame('rpc', parseAddress(address), encodeFrame(header, frame))
+    this.#io.network.frame('rpc', address, encodeFrame(header, frame))
   }
 
   #learnAddresses({ servers }: Configuration): void {
-    for (const { id, address } of servers) this.#addresses.set(id, address)
+    for (const { id, address } of servers) this.#learnAddress(id, address)
+  }
+
+  /** The newest word counts: a server that moved says so in its frames before the configuration does. */
+  #learnAddress(id: ServerId, text: string): void {
+    const known = this.#addresses.get(id)
+    if (known !== undefined && addressText(known) === text) return
+    try {
+      this.#addresses.set(id, parseAddress(text))
+    } catch (error) {
+      this.#io.log('warn', 'raft', `server ${id} says that it is reached at "${text}"`, { error: String(error) })
+    }
   }
 
   #addressOf(id: ServerId): string {
     if (id === this.#options.id) return this.#options.address
-    return this.#addresses.get(id) ?? id
+    const address = this.#addresses.get(id)
+    return address === undefined ? id : addressText(address)
   }
 
   #warnOfStranger({ from, configured }: Header, message: Message): void {
@@ -736,6 +761,9 @@ export class Replica {
     }
   }
 }
+
+/** What fits in a frame with all that may be around it. */
+const entryBytesMax = 4 * 1024 * 1024
 
 /** What an entry weighs besides its data, about. */
 const entryOverhead = 32

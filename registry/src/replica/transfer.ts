@@ -34,8 +34,8 @@ interface Sending {
 export interface SenderDoors {
   snapshots: Snapshots
   send(to: ServerId, frame: Chunk): void
-  /** The transfer ended: the follower has the snapshot on disk, or not. */
-  ended(to: ServerId, ok: boolean, snapshot: SnapshotFile): void
+  /** The transfer ended: the follower has the snapshot on disk, or not. `damaged`: it had all bytes, and they do not verify. */
+  ended(to: ServerId, ok: boolean, snapshot: SnapshotFile, damaged: boolean): void
   /** The disk failed. */
   failed(error: unknown): void
 }
@@ -89,7 +89,7 @@ export class SnapshotSender {
     const sending = this.#sending.get(from)
     if (sending?.transfer !== transfer) return
     if (state !== 'more') {
-      this.#end(sending, state === 'done')
+      this.#end(sending, state === 'done', state === 'refused' && offset === sending.snapshot.size)
     } else if (offset > sending.acknowledged) {
       sending.acknowledged = offset
       sending.sent = Math.max(sending.sent, offset)
@@ -117,9 +117,9 @@ export class SnapshotSender {
     this.#sending.clear()
   }
 
-  #end(sending: Sending, ok: boolean): void {
+  #end(sending: Sending, ok: boolean, damaged = false): void {
     this.#sending.delete(sending.to)
-    this.#doors.ended(sending.to, ok, sending.snapshot)
+    this.#doors.ended(sending.to, ok, sending.snapshot, damaged)
   }
 
   #pump(sending: Sending, now: Millis): void {
@@ -239,7 +239,7 @@ export class SnapshotReceiver {
       this.#doors.send(receiving.from, {
         kind: 'chunkReply',
         transfer: receiving.transfer,
-        offset: 0,
+        offset: size,
         state: 'refused',
       })
       return

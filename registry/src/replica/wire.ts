@@ -27,7 +27,10 @@ export type ReplicaFrame =
   | { kind: 'message'; message: Message }
   /** `transfer` is chosen by chance for each attempt; `message` goes to the receiver's core when all `size` bytes are there. */
   | { kind: 'chunk'; transfer: number; message: SnapshotMessage; size: number; offset: number; bytes: Uint8Array }
-  /** All before `offset` is there. `refused`: the receiver does not know or not want this transfer; `done`: whole and verified. */
+  /**
+   * All before `offset` is there. `refused`: the receiver does not know this transfer, or, with
+   * `offset` at the end, it is whole and does not verify; `done`: whole and verified.
+   */
   | { kind: 'chunkReply'; transfer: number; offset: number; state: 'more' | 'done' | 'refused' }
 
 const kinds = ['message', 'chunk', 'chunkReply'] as const

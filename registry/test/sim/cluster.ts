@@ -101,10 +101,7 @@ export class Cluster {
           if (current() && replica.status.role === 'leader') this.#history.led(name, replica.status.term)
         }
         replica.subscribe(observe)
-        // As a real process does: what arrives during a pause is read after it.
-        io.network.onFrame('rpc', (bytes, reply) =>
-          this.#world.nodeAt(name, this.#world.now, () => replica.receive(bytes, reply)),
-        )
+        io.network.onFrame('rpc', (bytes, reply) => replica.receive(bytes, reply))
         this.#world.every(name, tickInterval, () => replica.tick())
       },
       (error) => {

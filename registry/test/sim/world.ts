@@ -2,7 +2,7 @@
  * A world in one process: a clock that jumps from event to event, and for each node an `Io` whose disk and network fail.
  * The same seed gives the same run, because nothing here or in the nodes asks anything else for time or chance.
  */
-import type { Channel, Io, LogLevel, ProbeOutcome, ProbeRequest } from '../../src/io/io.ts'
+import type { Channel, Io, LogLevel, Network, ProbeOutcome, ProbeRequest } from '../../src/io/io.ts'
 import { Random } from '../../src/io/random.ts'
 import type { Address, Millis } from '../../src/model.ts'
 import { type DiskOperation, SimulatedDisk } from './disk.ts'
@@ -33,7 +33,8 @@ export interface NodePlace {
   rate: number
   /** Until then the process stands still: a stopped virtual machine, a garbage collection. */
   pausedUntil: Millis
-  /** What waits for the end of a pause. */
+  /** How much arrived during a pause and is not read yet. */
+  backlog: number
   alive: boolean
   halted: Error | undefined
   life: number
@@ -77,6 +78,7 @@ export class World {
       addresses,
       rate: 1,
       pausedUntil: 0,
+      backlog: 0,
       alive: false,
       halted: undefined,
       life: 0,
@@ -92,6 +94,7 @@ export class World {
     place.alive = true
     place.halted = undefined
     place.pausedUntil = 0
+    place.backlog = 0
     const { life } = place
     const current = () => place.alive && place.life === life
     const offset = this.random.between(0, 1_000_000)
@@ -103,7 +106,7 @@ export class World {
       },
       random: new Random(this.random.word()),
       disk: place.disk.open((operation) => this.#diskTurn(place, operation)),
-      network: this.network.open(name, place.addresses),
+      network: this.#afterPauses(name, this.network.open(name, place.addresses)),
       probe: async (request) => this.probe(name, request),
       log: (level: LogLevel, area, message, fields) => {
         if (!this.logging || level === 'trace') return
@@ -117,6 +120,25 @@ export class World {
         this.crash(name, true)
         this.onHalt(name, reason)
       },
+    }
+  }
+
+  /** What arrives while the process stands still is read afterwards, in the same order. */
+  #afterPauses(name: string, network: Network): Network {
+    const place = this.#place(name)
+    const later = (run: () => void) => {
+      if (place.pausedUntil > this.now || place.backlog > 0) {
+        place.backlog++
+        this.nodeAt(name, Math.max(this.now, place.pausedUntil), () => {
+          place.backlog--
+          run()
+        })
+      } else run()
+    }
+    return {
+      ...network,
+      onDatagram: (channel, receive) => network.onDatagram(channel, (bytes) => later(() => receive(bytes))),
+      onFrame: (channel, receive) => network.onFrame(channel, (bytes, reply) => later(() => receive(bytes, reply))),
     }
   }
 
