@@ -148,7 +148,7 @@ describe('joining a pool', () => {
     assert.deepEqual(wire.story, ['join me'])
   })
 
-  it('a newcomer learns of those that had failed, not of those that left', () => {
+  it('a newcomer learns of those that had failed, and silently of those that left', () => {
     const wire = new Wire()
     const records = [
       record('b', 1, 'alive'),
@@ -158,6 +158,10 @@ describe('joining a pool', () => {
     ]
     wire.hearFrame({ type: 'state', sequence: 4, reply: false, more: false, from: 'b', records })
     assert.deepEqual(wire.story, ['join me', 'join b', 'failed c'])
+    assert.deepEqual(
+      ['b', 'c', 'd', 'e'].map((name) => wire.gossip.get(name)?.status),
+      ['alive', 'failed', 'left', undefined],
+    )
     wire.run(2 * 60_000)
     const { records: ours } = all(wire.run(60_000), 'state')[0]!
     assert.ok(ours.find(({ name }) => name === 'c')!.age > day)
@@ -280,6 +284,42 @@ describe('failing and coming back', () => {
       ['ack', 'alive', 'alive'],
     )
     assert.equal(b.gossip.self.incarnation, 2)
+  })
+
+  it('a new process that others take for its former life joins them by itself', () => {
+    const pool = new Pool(4)
+    const [, , c] = pool.startJoined(4)
+    pool.until(() => pool.converged(), 2_000)
+    pool.stop(c!)
+    const again = pool.start('m3', { address: c!.address })
+    const took = pool.until(() => pool.converged(), 40_000)
+    assert.ok(took <= 10_000, `${took}`)
+    assert.equal(again.gossip.self.incarnation, 2)
+  })
+
+  it('strangers are asked for their state, one in ten seconds', () => {
+    const wire = new Wire()
+    for (const from of ['b', 'c', 'd']) {
+      wire.hear({ type: 'ping', sequence: 5, target: 'me', from, address: addressOf(from) })
+    }
+    const asked = wire.sent().filter(({ via }) => via === 'frame')
+    assert.deepEqual(
+      asked.map(({ to }) => to),
+      [addressOf('b')],
+    )
+    wire.run(10_000)
+    wire.hear({ type: 'ping', sequence: 5, target: 'me', from: 'c', address: addressOf('c') })
+    assert.equal(all(wire.sent(), 'state').length, 1)
+  })
+
+  it('who missed that a member left is told when it says otherwise', () => {
+    const wire = new Wire()
+    wire.meet('b', 'c')
+    wire.hear({ type: 'left', name: 'c', incarnation: 1, from: 'c' })
+    wire.run(3_000)
+    assert.equal(wire.gossip.queued, 0)
+    wire.hear({ type: 'failed', name: 'c', incarnation: 1, from: 'b' })
+    assert.deepEqual(all(wire.run(300), 'left')[0], { type: 'left', name: 'c', incarnation: 1, from: 'me' })
   })
 
   it('a failed member that pings us learns what we think of it', () => {

@@ -71,6 +71,8 @@ export class Gossip {
   #nextPushPull: Millis
   #nextReconnect: Millis
   #nextReap: Millis
+  /** Before this no further stranger is asked for its state. */
+  #nextMeeting: Millis
   #datagrams: Ready['datagrams'] = []
   #frames: Ready['frames'] = []
 
@@ -96,6 +98,7 @@ export class Gossip {
     this.#nextPushPull = now + random.between(0, config.pushPullInterval)
     this.#nextReconnect = now + random.between(0, config.reconnectInterval)
     this.#nextReap = now + reapInterval
+    this.#nextMeeting = now
   }
 
   get self(): Member {
@@ -297,6 +300,18 @@ export class Gossip {
       // Strangers get the bare answer, so that a forged ping cannot make us flood its victim.
       this.#datagrams.push({ to: ping.address, bytes: packet([encodeMessage(ack)]) })
     }
+    this.#meet(ping.from, ping.address)
+  }
+
+  /**
+   * Whoever pings us by name holds us for a member. When we do not know it at all we are a new process in the place of an
+   * old one: asking for its state makes us take part again, also when our own attempts to join failed.
+   */
+  #meet(name: string, address: Address): void {
+    if (this.#departure !== undefined || this.#now < this.#nextMeeting) return
+    if (this.#membership.members.entry(name) !== undefined) return
+    this.#nextMeeting = this.#now + this.#config.exchangeTimeout
+    this.#exchange({ type: 'reconnect' }, address)
   }
 
   #receiveState(state: Message & { type: 'state' }, replyTo: unknown): void {

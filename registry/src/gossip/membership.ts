@@ -8,7 +8,7 @@ import { Broadcasts } from './broadcasts.ts'
 import { type GossipConfig, suspicionTimeout, transmitLimit } from './config.ts'
 import type { Events } from './events.ts'
 import { type Entry, isLive, Members, sameAddress, sameTags, verdict } from './members.ts'
-import { encodeMessage, type News, type StateRecord } from './message.ts'
+import { encodeMessage, type News, type Standing, type StateRecord } from './message.ts'
 import { Suspicion } from './suspicion.ts'
 
 type AliveNews = News & { type: 'alive' }
@@ -117,8 +117,7 @@ export class Membership {
   reap(now: Millis): void {
     for (const { member, standing, since } of [...this.members.entries()]) {
       if (standing === 'alive' || standing === 'suspect' || member.name === this.#name) continue
-      const timeout = standing === 'failed' ? this.#config.failedReapTimeout : this.#config.leftReapTimeout
-      if (now - since < timeout) continue
+      if (now - since < this.#reapTimeout(standing)) continue
       this.members.remove(member.name)
       if (standing !== 'pruned') this.#events.push({ type: 'reap', member })
     }
@@ -140,6 +139,7 @@ export class Membership {
     const known = this.members.entry(news.name)
     switch (verdict(known, news)) {
       case 'stale':
+        if (known !== undefined) this.#contradict(known, news)
         return undefined
       case 'conflict':
         if (news.type === 'alive' && known !== undefined) this.#conflict(known.member, news, now)
@@ -165,8 +165,8 @@ export class Membership {
       this.hear({ type: 'suspect', name, incarnation, from: record.from === '' ? from : record.from }, now)
       return joined
     }
-    if (standing === 'failed' && known === undefined) {
-      this.#learnFailed(record, now)
+    if (known === undefined && name !== this.#name) {
+      this.#learnGone(record, now)
     } else if (standing === 'failed' && known !== undefined && isLive(known) && name !== this.#name) {
       // memberlist: an obituary that we did not hear when it was news is only a suspicion to us; a member that is
       // alive after all thus gets the time to say so.
@@ -179,14 +179,15 @@ export class Membership {
   }
 
   /**
-   * A member that had failed before we came. We must know it, to try it again and because the catalog may hold it; but who
-   * is about to be forgotten elsewhere must not be revived by us, hence not in the last tenth of its time.
+   * A member that was gone before we came. The failed we must know, to try them again and because the catalog may hold
+   * them; those that left, so that nobody who missed their leaving makes us believe that they failed. But who is about to
+   * be forgotten elsewhere must not be kept by us, hence not in the last tenth of its time.
    */
-  #learnFailed(record: StateRecord, now: Millis): void {
-    if (record.age >= 0.9 * this.#config.failedReapTimeout) return
+  #learnGone(record: StateRecord, now: Millis): void {
+    if (record.age >= 0.9 * this.#reapTimeout(record.standing)) return
     if (this.#allow(record.name, record.tags) !== undefined) return
-    const { member } = this.members.set(record, 'failed', now - record.age)
-    this.#events.push({ type: 'failed', member })
+    const { member } = this.members.set(record, record.standing, now - record.age)
+    if (record.standing === 'failed') this.#events.push({ type: 'failed', member })
   }
 
   #takeAlive(known: Entry | undefined, news: AliveNews, now: Millis): string | undefined {
@@ -204,6 +205,14 @@ export class Membership {
       this.#events.push({ type: 'update', member })
     }
     return undefined
+  }
+
+  /** Who has not heard that a member left may believe for long that it failed: our news has gone round before it was heard. */
+  #contradict({ member, standing }: Entry, news: News): void {
+    const { name, incarnation } = member
+    if ((standing !== 'left' && standing !== 'pruned') || news.type === 'left' || news.type === 'pruned') return
+    if (news.incarnation > incarnation || this.#broadcasts.has(name)) return
+    this.#broadcast({ type: standing, name, incarnation, from: this.#name })
   }
 
   #takeDown(known: Entry, news: BadNews, now: Millis): void {
@@ -265,6 +274,10 @@ export class Membership {
   #overrule(incarnation: number): void {
     this.members.set({ ...this.own.member, incarnation: incarnation + 1 }, 'alive', this.own.since)
     this.#broadcastSelf()
+  }
+
+  #reapTimeout(standing: Standing): Millis {
+    return standing === 'failed' ? this.#config.failedReapTimeout : this.#config.leftReapTimeout
   }
 
   #conflict(member: Member, news: AliveNews, now: Millis): void {

@@ -162,8 +162,6 @@ export class Pool {
     const names = new Set(running.map((process) => process.name))
     const view = (members: Member[]) =>
       members
-        // Newcomers are not told of those that left before they came.
-        .filter(({ status }) => status !== 'left')
         .map(({ name, status, incarnation, tags }) => {
           return `${name} ${status} ${incarnation} ${status === 'alive' ? JSON.stringify(tags) : ''}`
         })
