@@ -525,7 +525,7 @@ export class Raft {
         this.#events.push({ type: 'stepDown', reason: `term ${term} has begun`, term: before.term })
     }
     // Only hearing a leader or giving a vote puts an election off: a hopeless candidate must not keep others from standing.
-    if (before.role !== 'follower') this.#electionDeadline = now + this.#electionTimeout()
+    if (before.role === 'leader') this.#electionDeadline = now + this.#electionTimeout()
     this.#role = 'follower'
     this.#leader = leader
     this.#votes.clear()
@@ -680,14 +680,12 @@ export class Raft {
       if (this.#role === 'preCandidate') this.#stand(now, false)
       else this.#becomeLeader(now, count)
     } else if (outcome === 'lost') {
-      const deadline = this.#electionDeadline
       this.#becomeFollower(this.#term, '', now)
-      this.#electionDeadline = deadline
     }
   }
 
   #onTimeoutNow(now: Millis): void {
-    if (this.#role !== 'follower' || !votes(this.configuration, this.id) || !this.#mayStand()) return
+    if (this.#leadership !== undefined || !votes(this.configuration, this.id) || !this.#mayStand()) return
     // No pre-vote: the leader itself wants it, and the voters are told so.
     this.#stand(now, true)
   }
