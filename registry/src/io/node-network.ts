@@ -34,7 +34,7 @@ const limitsDefault: NetworkLimits = {
 
 const channels = ['rpc', 'lan', 'wan'] as const
 const portFlags: Record<Channel, string> = { rpc: '-server-port', lan: '-serf-lan-port', wan: '-serf-wan-port' }
-const flushWait = 1000
+const flushWait = 500
 const watchInterval = 500
 const earlyFramesMax = 256
 const nothing = new Uint8Array(0)
@@ -142,7 +142,7 @@ export class NodeNetwork implements Network {
     for (const { frame, reply } of early) queueMicrotask(() => this.#receive(channel, frame, reply))
   }
 
-  /** Stops listening, lets what was written leave for at most a second, and closes every socket. */
+  /** Stops listening, lets what was written leave for at most half a second, and closes every socket. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
@@ -326,18 +326,23 @@ function write(socket: Socket, header: Uint8Array, body: Uint8Array, done?: (err
   socket.write(body, done)
 }
 
+/**
+ * Everything written has left, and the other side has closed too: a socket that is destroyed with unread bytes in it sends a
+ * reset, which may overtake what the other side has not read yet.
+ */
 function flushed(socket: Socket): Promise<void> {
   return new Promise((resolve) => {
     if (socket.destroyed || socket.connecting) {
       socket.destroy()
-      return resolve()
+      resolve()
+      return
     }
     const timer = setTimeout(() => socket.destroy(), flushWait)
     socket.once('close', () => {
       clearTimeout(timer)
       resolve()
     })
-    socket.end(() => socket.destroy())
+    socket.end()
   })
 }
 
