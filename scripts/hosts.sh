@@ -163,8 +163,17 @@ boot() { # HOST
   [[ -e $disk/etc-docker/daemon.json ]] || echo '{}' >"$disk/etc-docker/daemon.json"
   printf 'nameserver %s\n' "$gateway" >"$disk/resolv.conf"
   make_network "$host"
-  nsenter --net="/run/netns/$net" unshare --mount --uts --pid --fork bash -c "$boot_script" init "$host" "$disk" "$net" \
-    </dev/null >>"$disk/init.log" 2>&1 {lock}>&- &
+  (
+    # Nothing of the caller's stays open in it: neither our lock nor a pipe that somebody reads to its end.
+    exec </dev/null >>"$disk/init.log" 2>&1
+    for descriptor in /proc/"$BASHPID"/fd/*; do
+      descriptor=${descriptor##*/}
+      ((descriptor <= 2)) || eval "exec $descriptor>&-"
+    done
+    # A session of its own: what a terminal sends to its programs is not for the host.
+    exec setsid nsenter --net="/run/netns/$net" unshare --mount --uts --pid --fork \
+      bash -c "$boot_script" init "$host" "$disk" "$net"
+  ) &
   disown
   local deadline=$((SECONDS + ready_seconds))
   until docker -H "$(docker_host "$host")" version >/dev/null 2>&1; do
