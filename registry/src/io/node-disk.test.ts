@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { NodeDisk } from './node-disk.ts'
@@ -50,6 +50,19 @@ describe('the real disk', () => {
     assert.deepEqual(await disk.list('nothing'), [])
     await disk.remove('nothing')
     await assert.rejects(disk.rename('nothing', 'other'), { code: 'ENOENT' })
+  })
+
+  it('names the file in every error, with the reason of the system', async () => {
+    const disk = await open()
+    await mkdir(join(folder, 'a-folder'))
+    await assert.rejects(disk.write('a-folder', 0, [bytes('x')]), { code: 'EISDIR', message: /a-folder/ })
+    await assert.rejects(disk.read('a-folder'), { code: 'EISDIR', message: /a-folder/ })
+    // Everything written there finds the disk full.
+    await symlink('/dev/full', join(folder, 'full'))
+    await assert.rejects(disk.write('full', 0, [bytes('x')]), {
+      code: 'ENOSPC',
+      message: /^ENOSPC: no space left on device, .* 'full'$/,
+    })
   })
 
   it('renames, truncates and removes files that it has open', async () => {

@@ -162,7 +162,10 @@ export class NodeDisk implements Disk {
   #turn<T>(files: string | readonly string[], operation: () => Promise<T>): Promise<T> {
     const names = typeof files === 'string' ? [files] : files
     const before = names.map((file) => this.#turns.get(file)).filter((turn) => turn !== undefined)
-    const mine = before.length === 0 ? operation() : Promise.allSettled(before).then(operation)
+    const begun = before.length === 0 ? operation() : Promise.allSettled(before).then(operation)
+    const mine = begun.catch((error) => {
+      throw named(error, names[0] as string)
+    })
     for (const file of names) this.#turns.set(file, mine)
     const done = () => {
       for (const file of names) if (this.#turns.get(file) === mine) this.#turns.delete(file)
@@ -346,6 +349,12 @@ async function processStart(pid: number): Promise<string> {
 
 function boot(): Promise<string> {
   return readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '')
+}
+
+/** What fails on an open file does not say on which. */
+function named(error: unknown, file: string): unknown {
+  if (error instanceof Error && (error as NodeJS.ErrnoException).path === undefined) error.message += ` '${file}'`
+  return error
 }
 
 function isMissing(error: unknown): boolean {
