@@ -1,5 +1,5 @@
 /** One node, put together: gossip tells who lives, the log holds the truth, this node's store answers. */
-import { BadRequest, NoLeader, NotFound, NotLeader, Refused, Stopped } from '../errors.ts'
+import { BadRequest, Busy, NoLeader, NotFound, NotLeader, Refused, Stopped } from '../errors.ts'
 import { Gossip, type GossipConfig, type GossipEvent, lanConfig, wanConfig } from '../gossip/gossip.ts'
 import { addressText, parseAddress } from '../io/address.ts'
 import type { Io } from '../io/io.ts'
@@ -13,7 +13,7 @@ import { Bootstrap, BootstrapPromise, type Candidate, serverOf } from './bootstr
 import { Deadlines } from './deadlines.ts'
 import type { Following } from './following.ts'
 import { Forward } from './forward.ts'
-import { Leader, Tombstones } from './leader.ts'
+import { Absences, Leader, Tombstones } from './leader.ts'
 import { Local } from './local.ts'
 import { Membership } from './membership.ts'
 import { type NodeFile, openNodeFile } from './node-file.ts'
@@ -23,7 +23,7 @@ import { Reconciler } from './reconciler.ts'
 import { type StatusReply, serve } from './serving.ts'
 import { statistics } from './statistics.ts'
 import type { AgentSurface, Fresh, Freshness, Identity, Pool, Written } from './surface.ts'
-import { Sync } from './sync.ts'
+import { consulServiceId, Sync } from './sync.ts'
 import { Voter } from './voter.ts'
 
 export interface AgentOptions {
@@ -58,6 +58,7 @@ const promoteInterval: Millis = 500
 const leavingLasts: Millis = 30_000
 const transferWait: Millis = 3_000
 const statusTimeout: Millis = 1_000
+const letGoPause: Millis = 100
 const membersKept = 64
 const rejoinInterval: Millis = 5_000
 
@@ -78,6 +79,7 @@ export class Agent implements AgentSurface {
   readonly #leader: Reconciler | undefined
   readonly #bootstrap: Reconciler | undefined
   readonly #tombstones = new Tombstones()
+  readonly #absences = new Absences()
   readonly #leaving = new Map<NodeId, Millis>()
   readonly local: Local
   /** Resolves when this agent has left its pools; the process ends then. */
@@ -86,6 +88,7 @@ export class Agent implements AgentSurface {
   #wasLeading = false
   #lastLeader: NodeId | '' = ''
   #mayBootstrap = false
+  #lookingAgain = false
   #stopped = false
   #left = false
 
@@ -94,7 +97,7 @@ export class Agent implements AgentSurface {
     await io.disk.lock()
     const nodeFile = await openNodeFile(io, options.nodeId)
     let wake = () => {}
-    const local = await Local.open(io, () => wake())
+    const local = await Local.open(io, () => wake(), options.server ? consulServiceId : undefined)
     const store = new Store()
     const replica = options.server
       ? await Replica.open(io, store, {
@@ -435,6 +438,10 @@ export class Agent implements AgentSurface {
         const where = `${member.name} (Addr: ${addressText(server.rpc)}) (DC: ${this.#options.datacenter})`
         log('info', 'consul', `${event.type === 'join' ? 'adding' : 'removing'} LAN server ${where}`)
       }
+      if (event.type === 'reap') {
+        this.#absences.reaped(member.name)
+        if (server !== undefined) this.#leaving.set(server.id, this.#io.clock.now() + leavingLasts)
+      }
       this.#leader?.wake()
       this.#bootstrap?.wake()
       this.#keepMembers()
@@ -479,7 +486,10 @@ export class Agent implements AgentSurface {
     if (leading !== this.#wasLeading) {
       this.#wasLeading = leading
       this.#io.log('info', 'consul', leading ? 'cluster leadership acquired' : 'cluster leadership lost')
-      if (leading) this.#tombstones.reset()
+      if (leading) {
+        this.#tombstones.reset()
+        this.#absences.reset()
+      }
     }
     if (leader === this.#lastLeader) return
     this.#lastLeader = leader
@@ -520,15 +530,20 @@ export class Agent implements AgentSurface {
       io: this.#io,
       situation: async () => {
         await this.read('consistent')
+        const statuses = await this.#statuses(replica)
+        const members = this.members('lan')
+        const names = new Set(members.map(({ name }) => name.toLowerCase()))
+        const nodes = this.#store.nodes().value.map(({ name }) => name)
         return {
           datacenter: this.#options.datacenter,
           self: this.#nodeFile.id,
-          members: this.members('lan'),
+          members,
           view: this.#store,
           configuration: replica.status.configuration,
           leaving: new Set(this.#leaving.keys()),
-          statuses: await this.#statuses(replica),
+          statuses,
           commit: replica.status.commit,
+          gone: this.#absences.look(nodes, names, this.#io.clock.now()),
         }
       },
       write: (command) => this.#forward.lead(encodeCommand(command)),
@@ -538,9 +553,8 @@ export class Agent implements AgentSurface {
       work: async () => {
         if (!this.#following.leading) return
         const changed = await duties.run()
-        const learner = replica.status.configuration.servers.some(({ voter }) => !voter)
         if (changed) this.#leader?.wake()
-        else if (learner) this.#deadlines.at(this.#io.clock.now() + promoteInterval, () => this.#leader?.wake())
+        else if (this.#learnerLives(replica)) this.#lookAgainSoon()
       },
       every: leaderInterval,
       backOffMin: 200,
@@ -550,6 +564,21 @@ export class Agent implements AgentSurface {
         if (error instanceof NotLeader) return
         this.#io.log('warn', 'consul', `the leader's duties wait: ${(error as Error).message}`)
       },
+    })
+  }
+
+  /** One that may catch up: nobody waits for the dead. */
+  #learnerLives(replica: Replica): boolean {
+    const living = new Set(this.#servers().map(({ id }) => id))
+    return replica.status.configuration.servers.some(({ id, voter }) => !voter && living.has(id))
+  }
+
+  #lookAgainSoon(): void {
+    if (this.#lookingAgain) return
+    this.#lookingAgain = true
+    this.#deadlines.at(this.#io.clock.now() + promoteInterval, () => {
+      this.#lookingAgain = false
+      this.#leader?.wake()
     })
   }
 
@@ -597,17 +626,25 @@ export class Agent implements AgentSurface {
     const replica = this.#replica
     if (replica === undefined || !this.#following.leading) throw new NotLeader()
     this.#leaving.set(id, this.#io.clock.now() + leavingLasts)
-    if (replica.status.configuration.servers.some((server) => server.id === id)) {
-      await replica.changeServers({ type: 'remove', id })
+    const listed = () => replica.status.configuration.servers.some((server) => server.id === id)
+    while (listed()) {
+      try {
+        await replica.changeServers({ type: 'remove', id })
+      } catch (error) {
+        // One change at a time: the one under way may well be this.
+        if (!(error instanceof Busy) || !this.#leaving.has(id) || this.#stopped) throw error
+        await this.#deadlines.until(this.#io.clock.now() + letGoPause)
+      }
     }
   }
 
   #reap(now: Millis): void {
     const upTo = this.#tombstones.due(now, this.#following.applied)
     if (upTo === undefined) return
-    this.#forward.lead(encodeCommand({ type: 'tombstones.reap', upTo })).catch((error: Error) => {
-      this.#io.log('debug', 'consul', `forgetting deletions: ${error.message}`)
-    })
+    this.#forward.lead(encodeCommand({ type: 'tombstones.reap', upTo })).then(
+      ({ index }) => this.#tombstones.reaped(index),
+      (error: Error) => this.#io.log('debug', 'consul', `forgetting deletions: ${error.message}`),
+    )
   }
 
   async #untilOr(act: Promise<unknown>, wait: Millis): Promise<void> {

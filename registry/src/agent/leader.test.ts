@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { Busy } from '../errors.ts'
+import type { Io } from '../io/io.ts'
 import type { Member } from '../model.ts'
-import { encodeCommand } from '../store/command.ts'
+import { type Command, encodeCommand } from '../store/command.ts'
 import { Store } from '../store/store.ts'
-import { type Duty, duties, type Situation, Tombstones } from './leader.ts'
+import { Absences, type Duty, duties, Leader, type Situation, Tombstones } from './leader.ts'
 
 const member = (name: string, changes: Partial<Member> & { id?: string; server?: boolean } = {}): Member => {
   const { id = `id-${name}`, server = true, ...rest } = changes
@@ -54,6 +56,7 @@ function situation(members: Member[], changes: Partial<Situation> = {}): Omit<Si
     leaving: new Set(),
     statuses: new Map(),
     commit: 1000,
+    gone: () => true,
     ...changes,
   }
 }
@@ -99,6 +102,88 @@ describe('the leader', () => {
       store.nodes().value.map(({ name }) => name),
       ['host1', 'outside'],
     )
+  })
+
+  it('a node that gossip does not know yet stays: a leader that was just started knows few', () => {
+    const store = new Store()
+    perform(store, situation([member('host1'), member('host2', { server: false })]))
+    perform(store, situation([member('host1')], { gone: () => false }))
+    assert.equal(store.nodes().value.length, 2)
+  })
+
+  it('who was not known for a minute of one leader is gone; who was reaped is at once', () => {
+    const absences = new Absences()
+    const known = new Set(['host1'])
+    assert.equal(absences.look(['host1', 'Host2'], known, 0)('Host2'), false)
+    assert.equal(absences.look(['host1', 'Host2'], known, 59_000)('Host2'), false)
+    assert.equal(absences.look(['host1', 'Host2'], known, 60_000)('Host2'), true)
+    assert.equal(absences.look(['host1', 'Host2'], new Set(['host1', 'host2']), 70_000)('Host2'), false)
+    assert.equal(absences.look(['host1', 'Host2'], known, 80_000)('Host2'), false, 'it was there in between')
+    absences.reset()
+    absences.reaped('Host2')
+    assert.equal(absences.look(['host1', 'Host2'], known, 80_001)('Host2'), true)
+    assert.equal(absences.look(['host1', 'Host2'], known, 80_002)('host1'), false)
+  })
+
+  it('two living agents with one id do not take the node from each other', () => {
+    const store = new Store()
+    const [first, copy] = [member('host1', { id: 'x' }), member('host2', { id: 'x' })]
+    perform(store, situation([first]))
+    assert.deepEqual(perform(store, situation([first, copy])), [])
+    assert.equal(store.nodeById('x')?.name, 'host1')
+    perform(store, situation([{ ...first, status: 'failed' }, copy]))
+    assert.equal(store.nodeById('x')?.name, 'host2', 'it was renamed')
+  })
+
+  it('a service `consul` of an agent that is no server is not its business', () => {
+    const store = new Store()
+    const host = member('host2', { server: false })
+    perform(store, situation([host]))
+    const node = store.node('host2').value?.node
+    assert.ok(node)
+    const service = {
+      id: 'consul',
+      name: 'consul',
+      tags: [],
+      address: '',
+      port: 1,
+      taggedAddresses: null,
+      meta: null,
+      weights: { passing: 1, warning: 1 },
+      enableTagOverride: false,
+    }
+    store.apply(9, encodeCommand({ type: 'catalog.register', node, service, checks: [] }))
+    assert.deepEqual(perform(store, situation([host])), [])
+  })
+
+  it('a server that gossip has forgotten leaves the configuration as well', () => {
+    const now = situation([member('host1'), member('host2'), member('host3')])
+    perform(new Store(), { ...now, members: [member('host1'), member('host3')], leaving: new Set(['id-host2']) })
+    assert.deepEqual(
+      now.configuration.servers.map(({ id }) => id),
+      ['id-host1', 'id-host3'],
+    )
+  })
+
+  it('a change of servers that fails does not keep the catalog from being told', async () => {
+    const store = new Store()
+    const now = situation([member('host1'), member('host2', { status: 'left' })])
+    now.configuration.servers.push({ id: 'id-host2', address: '10.0.0.2:8300', voter: true })
+    const written: Command[] = []
+    const logged: string[] = []
+    const leader = new Leader({
+      io: { log: (_level: string, _area: string, message: string) => logged.push(message) } as unknown as Io,
+      situation: async () => ({ ...now, view: store }),
+      write: async (command) => {
+        written.push(command)
+        return { result: { error: 'the store said no' } }
+      },
+      change: () => Promise.reject(new Busy('another change')),
+    })
+    await assert.rejects(leader.run(), Busy)
+    assert.equal(written.length, 1)
+    await assert.rejects(leader.run(), Busy)
+    assert.equal(logged.filter((line) => line.includes('the store said no')).length, 1, 'told once')
   })
 
   it('a new server is a learner until its log has come close, then votes', () => {
@@ -164,5 +249,21 @@ describe('the leader', () => {
     assert.equal(tombstones.due(15 * minute, 30), 10)
     assert.equal(tombstones.due(15 * minute + 1, 30), undefined)
     assert.equal(tombstones.due(16 * minute, 30), 11)
+  })
+
+  it('an idle cluster writes once to forget deletions, and not again about that', () => {
+    const tombstones = new Tombstones()
+    let applied = 10
+    const writes: number[] = []
+    for (let at = 0; at < 24 * 60; at++) {
+      const upTo = tombstones.due(at * 60_000, applied)
+      if (upTo === undefined) continue
+      writes.push(upTo)
+      tombstones.reaped(++applied)
+    }
+    assert.deepEqual(writes, [10])
+    applied++
+    assert.equal(tombstones.due(24 * 60 * 60_000, applied), undefined)
+    assert.equal(tombstones.due(24 * 60 * 60_000 + 15 * 60_000, applied), 12)
   })
 })

@@ -3,12 +3,22 @@
  * follows the servers that come and go. Level-triggered: `duties` compares everything with everything, `Leader.run` does
  * one after the other, and running again is always right.
  */
+import { LeadershipLost, NotLeader, Stopped } from '../errors.ts'
 import { addressText } from '../io/address.ts'
 import type { Io } from '../io/io.ts'
-import type { CheckResult, Index, Member, Millis, NodeDefinition, NodeId, ServiceDefinition } from '../model.ts'
+import type {
+  CheckResult,
+  Index,
+  Member,
+  Millis,
+  NodeDefinition,
+  NodeId,
+  NodeName,
+  ServiceDefinition,
+} from '../model.ts'
 import { serfHealthId } from '../model.ts'
-import type { Configuration, ServerChange } from '../raft/message.ts'
-import type { Command } from '../store/command.ts'
+import type { Configuration, Server, ServerChange } from '../raft/message.ts'
+import type { Command, Result } from '../store/command.ts'
 import type { View } from '../store/view.ts'
 import { serverOf } from './bootstrap.ts'
 import { consulServiceId } from './sync.ts'
@@ -35,6 +45,8 @@ export interface Situation {
   /** What the servers that do not vote yet say of themselves; those that did not answer are absent. */
   statuses: ReadonlyMap<NodeId, ServerStatus>
   commit: Index
+  /** Gossip has not known this node for long enough to say that it is gone. */
+  gone: (name: NodeName) => boolean
 }
 
 const alive = (status: Member['status']) => status === 'alive' || status === 'suspect'
@@ -45,9 +57,10 @@ export function duties(situation: Situation): Duty[] {
   return [...(change === undefined ? [] : [change]), ...catalogDuties(situation)]
 }
 
-function catalogDuties({ datacenter, members, view, self }: Situation): Duty[] {
+function catalogDuties({ datacenter, members, view, self, gone }: Situation): Duty[] {
   const todo: Duty[] = []
   const names = new Set<string>()
+  const living = new Map(members.filter(({ status }) => alive(status)).map((member) => [member.name, member]))
   for (const member of members) {
     if (member.tags.dc !== datacenter) continue
     names.add(member.name.toLowerCase())
@@ -61,6 +74,9 @@ function catalogDuties({ datacenter, members, view, self }: Situation): Duty[] {
         })
       }
     } else if (alive(member.status) || mine) {
+      const owner = view.nodeById(member.tags.id ?? '')
+      // A copied data directory: two live agents with one id would take the node from each other for ever.
+      if (owner !== undefined && owner.name !== member.name && living.get(owner.name)?.tags.id === owner.id) continue
       if (known !== undefined && known.node.id !== '' && known.node.id !== member.tags.id) {
         // The host came back with an empty disk: what the old one registered is gone with it.
         todo.push({
@@ -75,7 +91,7 @@ function catalogDuties({ datacenter, members, view, self }: Situation): Duty[] {
   }
   // A node that gossip has forgotten was reaped or left while nobody led. Nodes without serfHealth were never agents.
   for (const node of view.nodes().value) {
-    if (names.has(node.name.toLowerCase())) continue
+    if (names.has(node.name.toLowerCase()) || !gone(node.name)) continue
     if (!view.nodeChecks(node.name).value.some(({ id }) => id === serfHealthId)) continue
     todo.push({
       log: `member '${node.name}' reaped, deregistering`,
@@ -93,7 +109,8 @@ function said(known: Known, member: Member, healthy: boolean): boolean {
   const server = serverOf(member, member.tags.dc ?? '')
   const service = known?.services.find(({ id }) => id === consulServiceId)
   if (!healthy) return true
-  return server === undefined ? service === undefined : service?.port === server.rpc.port
+  // What an agent that is no server, or none any more, calls `consul` is its own to keep or to take away.
+  return server === undefined || service?.port === server.rpc.port
 }
 
 function register(member: Member, healthy: boolean, known: NodeDefinition | undefined): Duty {
@@ -150,6 +167,11 @@ function serfHealth(healthy: boolean): CheckResult {
 function serverChange(situation: Situation): Duty | undefined {
   const { members, datacenter, configuration, view, leaving, statuses, commit, self } = situation
   const inUse = new Map(configuration.servers.map((server) => [server.id, server]))
+  // Also those that gossip does not know any more.
+  const parting = configuration.servers.find(({ id }) => leaving.has(id) && id !== self)
+  if (parting !== undefined) {
+    return { log: `removing server ${parting.address}: it left`, change: { type: 'remove', id: parting.id } }
+  }
   for (const member of members) {
     const server = serverOf(member, datacenter)
     if (server === undefined || server.id === self) continue
@@ -167,6 +189,8 @@ function serverChange(situation: Situation): Duty | undefined {
       if (listed.voter || status === undefined || status.applied + trailingEntriesMax < commit) continue
       return { log: `server ${server.name} has caught up, it votes now`, change: { type: 'promote', id: server.id } }
     }
+    // Another process with this id lives where the configuration says: a copied data directory, not one that moved.
+    if (listed !== undefined && lives(members, datacenter, listed)) continue
     // One of another cluster must not be taken over: its log is a different history.
     const status = statuses.get(server.id)
     if (listed === undefined && (status === undefined || !['', configuration.cluster].includes(status.cluster)))
@@ -190,35 +214,92 @@ function serverChange(situation: Situation): Duty | undefined {
   return undefined
 }
 
+function lives(members: readonly Member[], datacenter: string, { id, address }: Server): boolean {
+  return members.some((member) => {
+    const server = serverOf(member, datacenter)
+    return server?.id === id && alive(member.status) && addressText(server.rpc) === address
+  })
+}
+
 export interface LeaderOptions {
   io: Io
   situation: () => Promise<Situation>
-  write: (command: Command) => Promise<unknown>
+  write: (command: Command) => Promise<{ result: Result }>
   change: (change: ServerChange) => Promise<unknown>
 }
 
 export class Leader {
   readonly #options: LeaderOptions
+  /** Refusals already told. */
+  readonly #refused = new Set<string>()
 
   constructor(options: LeaderOptions) {
     this.#options = options
   }
 
-  /** Does what is due; resolves to whether a configuration change was among it, so that the next may follow. */
+  /**
+   * Does what is due, the rest also when one of it fails: a server that cannot be added must not keep the health of the
+   * others from being told. Resolves to whether a configuration change was among it, so that the next may follow.
+   * @throws the first failure
+   */
   async run(): Promise<boolean> {
     const { io, situation, write, change } = this.#options
+    const failures: unknown[] = []
     let changed = false
     for (const duty of duties(await situation())) {
-      if ('change' in duty) {
-        io.log('info', 'consul', duty.log)
-        await change(duty.change)
-        changed = true
-      } else {
-        await write(duty.command)
-        io.log('info', 'consul', duty.log)
+      try {
+        if ('change' in duty) {
+          io.log('info', 'consul', duty.log)
+          await change(duty.change)
+          changed = true
+          continue
+        }
+        const { result } = await write(duty.command)
+        if ('error' in result) this.#tellRefusal(`${duty.log}: ${result.error}`)
+        else io.log('info', 'consul', duty.log)
+      } catch (error) {
+        if (error instanceof NotLeader || error instanceof LeadershipLost || error instanceof Stopped) throw error
+        failures.push(error)
       }
     }
+    if (failures.length > 0) throw failures[0]
     return changed
+  }
+
+  #tellRefusal(message: string): void {
+    if (this.#refused.size > 1000) this.#refused.clear()
+    if (this.#refused.has(message)) return
+    this.#refused.add(message)
+    this.#options.io.log('warn', 'consul', `the catalog refused: ${message}`)
+  }
+}
+
+/** How long gossip must not know a node before it counts as gone. */
+const absenceMax: Millis = 60_000
+
+/**
+ * Nodes that are in the catalog and not in the pool. A leader that has just been started knows few members yet, and they
+ * are there all the same; who was forgotten before our eyes is gone at once.
+ */
+export class Absences {
+  readonly #since = new Map<NodeName, Millis>()
+
+  /** @param known lower-case names of members @returns whether the node of that name, any case, is gone */
+  look(nodes: readonly NodeName[], known: ReadonlySet<string>, now: Millis): (name: NodeName) => boolean {
+    const absent = new Set(nodes.map((name) => name.toLowerCase()).filter((name) => !known.has(name)))
+    for (const name of [...this.#since.keys()]) if (!absent.has(name)) this.#since.delete(name)
+    for (const name of absent) if (!this.#since.has(name)) this.#since.set(name, now)
+    return (name) => now - (this.#since.get(name.toLowerCase()) ?? now) >= absenceMax
+  }
+
+  /** Gossip has forgotten this member. */
+  reaped(name: NodeName): void {
+    this.#since.set(name.toLowerCase(), Number.NEGATIVE_INFINITY)
+  }
+
+  /** Somebody else led meanwhile. */
+  reset(): void {
+    this.#since.clear()
   }
 }
 
@@ -229,21 +310,38 @@ const tombstoneStep: Millis = 60_000
 /** Which deletions are old enough to forget: pairs a log position with the time it was reached, once a minute. */
 export class Tombstones {
   #marks: { at: Millis; index: Index }[] = []
+  /** Nothing up to here is worth a command: it is forgotten already, or was itself about forgetting. */
+  #done: Index = 0
 
   /** The index up to which may be forgotten now, undefined when there is nothing new. */
   due(now: Millis, applied: Index): Index | undefined {
     const last = this.#marks.at(-1)
-    if (last === undefined || (now - last.at >= tombstoneStep && applied > last.index)) {
+    if (applied > this.#marked && (last === undefined || now - last.at >= tombstoneStep)) {
       this.#marks.push({ at: now, index: applied })
     }
     const old = this.#marks.filter(({ at }) => now - at >= tombstoneLasts)
-    if (old.length === 0) return undefined
+    const newest = old.at(-1)
+    if (newest === undefined) return undefined
     this.#marks = this.#marks.slice(old.length)
-    return old.at(-1)?.index
+    this.#done = newest.index
+    return newest.index
+  }
+
+  /** The command that forgets is at `index`: alone it is no reason for another, or an idle cluster would write for ever. */
+  reaped(index: Index): void {
+    if (index !== this.#marked + 1) return
+    const last = this.#marks.at(-1)
+    if (last === undefined) this.#done = index
+    else last.index = index
   }
 
   /** Another leader's clock counts now. */
   reset(): void {
     this.#marks = []
+    this.#done = 0
+  }
+
+  get #marked(): Index {
+    return this.#marks.at(-1)?.index ?? this.#done
   }
 }

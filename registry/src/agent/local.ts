@@ -7,6 +7,7 @@ import { Checks } from '../health/checks.ts'
 import type { CheckDefinition } from '../health/definition.ts'
 import type { Io } from '../io/io.ts'
 import type { CheckId, CheckResult, CheckStatus, Millis, ServiceDefinition, ServiceId } from '../model.ts'
+import { serfHealthId } from '../model.ts'
 import { loadJson, saveJson } from './files.ts'
 import type { LocalCheck, LocalService, LocalSurface } from './surface.ts'
 
@@ -22,6 +23,7 @@ const expiryInterval: Millis = 30_000
 export class Local implements LocalSurface {
   readonly #io: Io
   readonly #onChange: () => void
+  readonly #reserved: ServiceId | undefined
   readonly #services = new Map<ServiceId, Kept<ServiceDefinition>>()
   readonly #kept = new Map<CheckId, Kept<CheckDefinition>>()
   readonly #checks: Checks
@@ -31,7 +33,8 @@ export class Local implements LocalSurface {
   /** Writers wait for one another, so that the files say what the maps say. */
   #turn: Promise<unknown> = Promise.resolve()
 
-  private constructor(io: Io, onChange: () => void) {
+  private constructor(io: Io, onChange: () => void, reserved: ServiceId | undefined) {
+    this.#reserved = reserved
     this.#io = io
     this.#onChange = onChange
     this.#checks = new Checks(io.random)
@@ -39,9 +42,13 @@ export class Local implements LocalSurface {
     this.#nextExpiry = this.#lastTick + expiryInterval
   }
 
-  /** Reads what was registered before. @throws Corrupt */
-  static async open(io: Io, onChange: () => void): Promise<Local> {
-    const local = new Local(io, onChange)
+  /**
+   * Reads what was registered before.
+   * @param reserved the service id that is the leader's to write on this node
+   * @throws Corrupt
+   */
+  static async open(io: Io, onChange: () => void, reserved?: ServiceId): Promise<Local> {
+    const local = new Local(io, onChange, reserved)
     for (const { file, definition } of await local.#load<ServiceDefinition>('services')) {
       local.#services.set(definition.id, { file, definition })
     }
@@ -74,6 +81,10 @@ export class Local implements LocalSurface {
 
   registerService(service: ServiceDefinition, checks: CheckDefinition[], replaceChecks: boolean): Promise<void> {
     return this.#inTurn(async () => {
+      if (this.#reserved === service.id) {
+        throw new BadRequest(`service id "${service.id}" is that of this server itself; choose another ID`)
+      }
+      for (const { id } of checks) expectFree(id)
       const stays = new Set(checks.map(({ id }) => id))
       for (const check of checks) {
         const other = this.#kept.get(check.id)?.definition.serviceId ?? check.serviceId
@@ -101,6 +112,7 @@ export class Local implements LocalSurface {
 
   registerCheck(check: CheckDefinition): Promise<void> {
     return this.#inTurn(async () => {
+      expectFree(check.id)
       if (check.serviceId !== '' && !this.#services.has(check.serviceId)) {
         throw new BadRequest(`ServiceID "${check.serviceId}" does not exist`)
       }
@@ -196,6 +208,10 @@ export class Local implements LocalSurface {
     }
     return loaded.sort((a, b) => a.file - b.file)
   }
+}
+
+function expectFree(id: CheckId): void {
+  if (id === serfHealthId) throw new BadRequest(`check id "${id}" is that of the cluster's own check; choose another`)
 }
 
 function takenCheck(id: CheckId, serviceId: ServiceId): BadRequest {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import type { CheckResult, NodeDefinition, ServiceDefinition } from '../model.ts'
 import { encodeCommand } from '../store/command.ts'
 import { Store } from '../store/store.ts'
-import { differences, type Here } from './sync.ts'
+import { differences, type Here, taken } from './sync.ts'
 
 const node: NodeDefinition = {
   id: '11111111-1111-4111-8111-111111111111',
@@ -77,6 +77,33 @@ describe('anti-entropy', () => {
     store.apply(1, encodeCommand({ type: 'catalog.register', node, service: consul, checks: [serfHealth] }))
     assert.deepEqual(sync(store, here({ server: true })), [])
     assert.deepEqual(sync(store, here()), ["Deregistered service 'consul'"])
+  })
+
+  it('never writes the rows of the leader, whatever is registered here', () => {
+    const store = new Store()
+    const consul = { ...web, id: 'consul', name: 'consul', port: 8300 }
+    const serfHealth = { ...check, id: 'serfHealth', serviceId: '', type: '' }
+    store.apply(1, encodeCommand({ type: 'catalog.register', node, service: consul, checks: [serfHealth] }))
+    const ours = [{ ...serfHealth, type: 'ttl', status: 'critical' }]
+    assert.deepEqual(sync(store, here({ server: true, services: [{ ...consul, port: 1 }], checks: ours })), [])
+    assert.deepEqual(sync(store, here({ services: [{ ...consul, port: 1 }], checks: ours })), [
+      "Synced service 'consul'",
+    ])
+  })
+
+  it('writes nothing while its name or its id is that of another agent that lives', () => {
+    const store = new Store()
+    const serfHealth = { ...check, id: 'serfHealth', serviceId: '', type: '' }
+    const tell = (index: number, status: string) =>
+      store.apply(index, encodeCommand({ type: 'catalog.register', node, checks: [{ ...serfHealth, status }] }))
+    tell(1, 'passing')
+    assert.equal(taken(node, store), undefined)
+    const other = { ...node, id: '22222222-2222-4222-8222-222222222222' }
+    assert.match(taken(other, store) ?? '', /node name host1 is reserved by node 1111/)
+    assert.match(taken({ ...node, name: 'host9' }, store) ?? '', /node id 1111.* is that of node host1/)
+    tell(2, 'critical')
+    assert.equal(taken(other, store), undefined)
+    assert.equal(taken({ ...node, name: 'host9' }, store), undefined)
   })
 
   it('tags of a service with enableTagOverride may be changed in the catalog; everything else is ours', () => {

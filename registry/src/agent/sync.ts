@@ -2,7 +2,7 @@
  * Anti-entropy: makes the catalog say of this node what this agent knows (Consul §6.1 "authoritative for its own node").
  * `differences` is pure; `Sync.run` does what it says. The leader's rows (serfHealth, the `consul` service) are left alone.
  */
-import { NoLeader, Stopped } from '../errors.ts'
+import { NoLeader, Refused, Stopped } from '../errors.ts'
 import type { Log } from '../io/io.ts'
 import type { Check, CheckResult, Millis, NodeDefinition, Service, ServiceDefinition, ServiceId } from '../model.ts'
 import { serfHealthId } from '../model.ts'
@@ -40,6 +40,7 @@ export function differences(here: Here, there: There): Difference[] {
   const checks = new Map(there?.checks.map((check) => [check.id, check]))
   const register = { type: 'catalog.register', node, skipNodeUpdate: true } as const
   for (const service of here.services) {
+    if (service.id === consulServiceId && here.server) continue
     const known = services.get(service.id)
     services.delete(service.id)
     const wanted = known !== undefined && service.enableTagOverride ? { ...service, tags: known.tags } : service
@@ -65,6 +66,7 @@ export function differences(here: Here, there: There): Difference[] {
   for (const check of here.checks) {
     const known = checks.get(check.id)
     checks.delete(check.id)
+    if (check.id === serfHealthId || (check.serviceId === consulServiceId && here.server)) continue
     if (synced.has(check.id)) continue
     if (known !== undefined && same(checkFacts(check), checkFacts(known))) {
       if (known.output === check.output || here.outputMayWait(check.id)) continue
@@ -80,6 +82,24 @@ export function differences(here: Here, there: There): Difference[] {
     })
   }
   return steps
+}
+
+/**
+ * Why this node must not be written now: its name, or its id, is that of another agent that lives. The store would refuse
+ * the one and accept the other; asking it again and again would only fill the log. The other's death ends this.
+ */
+export function taken(node: NodeDefinition, view: View): string | undefined {
+  const living = (name: string) =>
+    view.nodeChecks(name).value.some(({ id, status }) => id === serfHealthId && status !== 'critical')
+  const named = view.node(node.name).value?.node
+  if (named !== undefined && named.id !== '' && named.id !== node.id && living(named.name)) {
+    return `node name ${node.name} is reserved by node ${named.id} (${named.address}); start this agent with another -node`
+  }
+  const owner = view.nodeById(node.id)
+  if (owner !== undefined && owner.name !== node.name && living(owner.name)) {
+    return `node id ${node.id} is that of node ${owner.name} (${owner.address}); was the data directory copied?`
+  }
+  return undefined
 }
 
 const nodeFacts = ({ id, address, taggedAddresses, meta }: NodeDefinition) => [id, address, taggedAddresses, meta]
@@ -139,6 +159,8 @@ export class Sync {
         checks: local.checks().map(({ result }) => result),
         outputMayWait: (id) => this.#outputMayWait(id),
       }
+      const reason = taken(here.node, view)
+      if (reason !== undefined) throw new Refused(reason)
       const there = view.node(here.node.name).value
       if (!this.#consulSeen && there?.services.some(({ id }) => id === consulServiceId) === true && server) {
         this.#consulSeen = true
