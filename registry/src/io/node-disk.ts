@@ -1,4 +1,5 @@
 /** The real disk: a data directory, its files by relative path, and its lock. */
+import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access, type FileHandle, mkdir, open, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
@@ -12,6 +13,7 @@ const handlesMax = 32
 const piecesMax = 1024
 /** How long a holder of the lock may take to say who it is. */
 const introductionWait = 1000
+const attemptsMax = 20
 
 interface Opened {
   handle: FileHandle
@@ -235,41 +237,42 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
+/**
+ * Each contender first listens at a name of its own, then looks at all the others, and gives up if any of them lives. Of two
+ * the later one to listen certainly sees the other, so never do both win. Both may lose; then each tries again after a time
+ * of its own. Names are never used twice, so what a dead process left can be removed without harm to anybody.
+ */
 async function lockFolder(root: string): Promise<{ release(): Promise<void> }> {
   // A socket's path may have 107 bytes; the directory's may be longer, but its descriptor's name is short.
   const directory = await open(root, 'r')
   const short = (name: string) => `/proc/self/fd/${directory.fd}/${name}`
-  const give = async (server?: Server) => {
-    // Closing also removes the socket's file.
-    if (server !== undefined) await new Promise((resolve) => server.close(resolve))
-    await directory.close()
-  }
   try {
-    for (let attempt = 0; attempt < 5; attempt++) {
-      const server = await listenAt(short('lock'))
-      if (typeof server === 'object') return { release: () => give(server) }
-      if (server !== 'EADDRINUSE') {
+    for (let attempt = 0; attempt < attemptsMax; attempt++) {
+      const name = `lock.${randomUUID()}`
+      const introduction = { state: 'starting' }
+      const server = await listenAt(short(name), introduction)
+      if (typeof server === 'string') {
         // Some shared folders of virtual machines have no sockets.
         const release = await lockByProcess(root)
-        await give()
+        await directory.close()
         return { release }
       }
-      const holder = await holderOf(short('lock'))
-      if (holder !== undefined) throw heldBy(root, holder)
-      // Taken out of the way before it is removed: should another process have taken the lock since, this is found out.
-      const aside = `lock.${process.pid}.${attempt}`
-      try {
-        await rename(join(root, 'lock'), join(root, aside))
-      } catch (error) {
-        if (isMissing(error)) continue
-        throw error
+      const others = await livingLocks(root, name, short)
+      // Somebody who asked in the moment between our bind and our listen took us for dead.
+      const seen = (await readdir(root)).includes(name)
+      if (others.length === 0 && seen) {
+        introduction.state = 'held'
+        return {
+          release: async () => {
+            await closed(server)
+            await directory.close()
+          },
+        }
       }
-      const overtaken = await holderOf(short(aside))
-      if (overtaken !== undefined) {
-        await rename(join(root, aside), join(root, 'lock'))
-        throw heldBy(root, overtaken)
-      }
-      await unlink(join(root, aside))
+      await closed(server)
+      const holder = others.find((other) => !other.startsWith('starting '))
+      if (holder !== undefined) throw heldBy(root, holder.replace(/^held /, ''))
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 20 * (attempt + 1)))
     }
     throw heldBy(root, 'processes that start at the same time')
   } catch (error) {
@@ -278,17 +281,34 @@ async function lockFolder(root: string): Promise<{ release(): Promise<void> }> {
   }
 }
 
+/** What the others say of themselves; the names of the dead are removed. */
+async function livingLocks(root: string, mine: string, short: (name: string) => string): Promise<string[]> {
+  const living: string[] = []
+  for (const name of await readdir(root)) {
+    if (name === mine || !/^lock\.[0-9a-f-]{36}$/.test(name)) continue
+    const holder = await holderOf(short(name))
+    if (holder !== undefined) living.push(holder)
+    else await unlink(join(root, name)).catch(() => {})
+  }
+  return living
+}
+
+/** Closing also removes the socket's name. */
+function closed(server: Server): Promise<unknown> {
+  return new Promise((resolve) => server.close(resolve))
+}
+
 function heldBy(root: string, holder: string): BadRequest {
   return new BadRequest(
     `the data directory ${root} is in use by ${holder}; stop it first, or use another with -data-dir`,
   )
 }
 
-function listenAt(path: string): Promise<Server | string> {
+function listenAt(path: string, introduction: { state: string }): Promise<Server | string> {
   return new Promise((resolve) => {
     const server = createServer((socket) => {
       socket.on('error', () => {})
-      socket.end(`pid ${process.pid} on ${hostname()}`)
+      socket.end(`${introduction.state} pid ${process.pid} on ${hostname()}`)
     })
     server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
     server.listen(path, () => {
@@ -310,7 +330,7 @@ function holderOf(path: string): Promise<string | undefined> {
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT' || error.code === 'ENOTSOCK') resolve(undefined)
     })
-    socket.on('close', () => resolve(name === '' ? 'another process' : name))
+    socket.on('close', () => resolve(name === '' ? 'held another process' : name))
   })
 }
 
