@@ -160,10 +160,10 @@ export class Agent implements AgentSurface {
       const promise = new BootstrapPromise()
       serve({
         io,
+        self: parts.nodeFile.id,
         deadlines: this.#deadlines,
         peers: this.#peers,
         replica: parts.replica,
-        store: this.#store,
         following: this.#following,
         forward: this.#forward,
         promise,

@@ -4,18 +4,23 @@
  * touching consensus. Servers send committed entries only, so what an observer holds was acknowledged by a majority.
  */
 
-import { parseAddress } from '../io/address.ts'
+import { Stopped } from '../errors.ts'
+import { addressText, parseAddress } from '../io/address.ts'
 import type { Io } from '../io/io.ts'
 import type { Address, Index, Millis, NodeId, Term } from '../model.ts'
 import type { Deadlines } from './deadlines.ts'
 import type { Following } from './following.ts'
 import type { Peers } from './peers.ts'
 
-/** What an observer asks: everything committed after (index, term) of this cluster, waiting up to `wait` for news. */
+/**
+ * What an observer asks: everything committed after (index, term) of this cluster, waiting up to `wait` for news. Another
+ * leader than the one it knows is news, too.
+ */
 export interface FollowRequest {
   cluster: string
   index: Index
   term: Term
+  leader: NodeId | ''
   wait: Millis
 }
 
@@ -48,11 +53,14 @@ export interface ObserverOptions {
   /** Servers that gossip believes alive. */
   servers: () => Address[]
   apply(index: Index, data: Uint8Array): void
+  /** @throws Corrupt, and the state is as before */
   restore(chunks: Uint8Array[]): void
 }
 
-const pollWait: Millis = 2_000
-const askTimeout: Millis = 5_000
+const pollWait: Millis = 1_000
+/** A server that is gone without a word is noticed after this. */
+const followTimeout: Millis = 2_500
+const stateTimeout: Millis = 10_000
 const pauseAfterFailure: Millis = 500
 
 export class Observer implements Following {
@@ -68,6 +76,10 @@ export class Observer implements Following {
   peers: string[] = []
   #leaderHeard: Millis | undefined
   #server: Address | undefined
+  /** The server last given up: another one is asked next, if there is one. */
+  #avoided = ''
+  /** Servers that said, since one of ours last answered, that they are of another cluster. */
+  readonly #strangers = new Set<string>()
   #stopped = false
 
   constructor(options: ObserverOptions) {
@@ -79,6 +91,7 @@ export class Observer implements Following {
   }
 
   waitApplied(index: Index): Promise<void> {
+    if (this.#stopped) return Promise.reject(new Stopped('this agent is stopping'))
     if (this.applied >= index) return Promise.resolve()
     return new Promise((resolve) => this.#waiting.add({ index, resolve }))
   }
@@ -97,7 +110,8 @@ export class Observer implements Following {
       try {
         await this.#follow()
       } catch (error) {
-        this.#server = undefined
+        if (this.#stopped) return
+        if (this.#server !== undefined) this.#leave(this.#server)
         this.#told({ leader: '', leaderAddress: '', peers: this.peers, lastContact: 0 })
         io.log('debug', 'agent', `following a server: ${(error as Error).message}`)
         await deadlines.until(io.clock.now() + pauseAfterFailure)
@@ -112,22 +126,67 @@ export class Observer implements Following {
   }
 
   async #follow(): Promise<void> {
-    const { io, peers, servers } = this.#options
-    this.#server ??= io.random.pick(servers())
-    if (this.#server === undefined) throw new Error('no server is known')
-    const request: FollowRequest = { cluster: this.cluster, index: this.applied, term: this.#term, wait: pollWait }
-    const reply = (await peers.ask(this.#server, 'follow', request, askTimeout)) as FollowReply
-    if (reply.entries === undefined) await this.#takeState(this.#server)
+    const server = this.#choose()
+    if (server === undefined) throw new Error('no server is known')
+    const { cluster, applied: index, leader } = this
+    const request: FollowRequest = { cluster, index, term: this.#term, leader, wait: pollWait }
+    const reply = (await this.#options.peers.ask(server, 'follow', request, followTimeout)) as FollowReply
+    if (this.#stopped) return
+    if (cluster !== '' && reply.cluster !== cluster && !this.#ours(server)) {
+      throw new Error(`${addressText(server)} is of cluster ${reply.cluster}, this agent of ${cluster}`)
+    }
+    if (reply.entries === undefined) await this.#takeState(server)
     else {
       this.cluster = reply.cluster
-      for (const { index, term, data } of reply.entries) {
-        if (index !== this.applied + 1) throw new Error(`entry ${index} follows ${this.applied}`)
-        if (data !== undefined) this.#options.apply(index, data)
-        this.applied = index
-        this.#term = term
-      }
+      this.#apply(reply.entries)
     }
+    this.#strangers.clear()
     this.#told(reply)
+    // It may be cut off, and another one not.
+    if (reply.leader === '') this.#leave(server)
+  }
+
+  /** The one we are with; otherwise any, but rather neither the one just left nor one of another cluster. */
+  #choose(): Address | undefined {
+    if (this.#server !== undefined) return this.#server
+    const known = this.#options.servers()
+    const preferred = known.filter((server) => !this.#strangers.has(addressText(server)))
+    const others = preferred.filter((server) => addressText(server) !== this.#avoided)
+    for (const servers of [others, preferred, known]) {
+      this.#server ??= this.#options.io.random.pick(servers)
+    }
+    return this.#server
+  }
+
+  #leave(server: Address): void {
+    this.#server = undefined
+    this.#avoided = addressText(server)
+  }
+
+  /**
+   * A server of another cluster does not answer for ours: somebody may have begun a second one by mistake. But when all
+   * that are left are of another, ours was made anew.
+   */
+  #ours(server: Address): boolean {
+    this.#strangers.add(addressText(server))
+    return this.#options.servers().every((each) => this.#strangers.has(addressText(each)))
+  }
+
+  #apply(entries: NonNullable<FollowReply['entries']>): void {
+    for (const { index, term, data } of entries) {
+      if (index !== this.applied + 1) throw new Error(`entry ${index} follows ${this.applied}`)
+      if (data !== undefined) {
+        try {
+          this.#options.apply(index, data)
+        } catch (error) {
+          // As on a server: a state that cannot follow the log must not answer.
+          this.#options.io.halt(error as Error)
+          throw error
+        }
+      }
+      this.applied = index
+      this.#term = term
+    }
   }
 
   async #takeState(server: Address): Promise<void> {
@@ -135,7 +194,7 @@ export class Observer implements Following {
     let token = 0
     for (;;) {
       const request: StateRequest = { token }
-      const reply = (await this.#options.peers.ask(server, 'state', request, askTimeout)) as StateReply
+      const reply = (await this.#options.peers.ask(server, 'state', request, stateTimeout)) as StateReply
       if (reply.chunk === undefined) {
         this.#options.restore(chunks)
         this.applied = reply.index
@@ -150,7 +209,7 @@ export class Observer implements Following {
 
   #told(reply: Pick<FollowReply, 'leader' | 'leaderAddress' | 'peers' | 'lastContact'>): void {
     this.leader = reply.leader
-    this.leaderAddress = reply.leader === '' ? undefined : parseAddress(reply.leaderAddress)
+    this.leaderAddress = reply.leaderAddress === '' ? undefined : parseAddress(reply.leaderAddress)
     this.peers = reply.peers
     if (reply.leader !== '') this.#leaderHeard = this.#options.io.clock.now() - reply.lastContact
     for (const waiter of [...this.#waiting]) {

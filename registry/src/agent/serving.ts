@@ -1,9 +1,8 @@
 /** What this server answers to other agents on its rpc channel. */
-import { BadRequest, NoLeader, Stopped } from '../errors.ts'
+import { BadRequest, Busy, NoLeader, Stopped } from '../errors.ts'
 import type { Io } from '../io/io.ts'
 import type { Millis, NodeId } from '../model.ts'
 import type { Replica } from '../replica/replica.ts'
-import type { Store } from '../store/store.ts'
 import type { BootstrapPromise, BootstrapRequest } from './bootstrap.ts'
 import type { Deadlines } from './deadlines.ts'
 import type { Following } from './following.ts'
@@ -19,10 +18,10 @@ export type StatusReply = ServerStatus
 
 export interface ServingOptions {
   io: Io
+  self: NodeId
   deadlines: Deadlines
   peers: Peers
   replica: Replica
-  store: Store
   following: Following
   forward: Forward
   promise: BootstrapPromise
@@ -37,7 +36,7 @@ const transferLasts: Millis = 60_000
 const transfersMax = 16
 
 export function serve(options: ServingOptions): void {
-  const { io, peers, replica, store, following, forward, promise } = options
+  const { io, peers, replica, following, forward, promise } = options
   peers.answer('write', async (body): Promise<WriteReply> => {
     const { cluster, data } = fields<WriteRequest>(body, { cluster: 'string', data: 'object' })
     if (!(data instanceof Uint8Array)) throw new BadRequest('expected the command as bytes')
@@ -59,36 +58,55 @@ export function serve(options: ServingOptions): void {
     return true
   })
   peers.answer('follow', (body) => follow(options, body))
-  const transfers = new Map<number, { chunks: Iterator<Uint8Array>; at: Pick<StateReply, 'index' | 'term'> }>()
-  peers.answer('state', (body): StateReply => {
-    let { token } = fields<StateRequest>(body, { token: 'number' })
-    const { cluster } = following
-    if (token === 0) {
-      if (transfers.size >= transfersMax) throw new BadRequest('too many observers take the whole state at once')
-      do token = io.random.word()
-      while (token === 0 || transfers.has(token))
-      const index = replica.status.applied
-      const at = { index, term: replica.termAt(index) ?? 0 }
-      const mine = token
-      transfers.set(mine, { chunks: store.snapshot()[Symbol.iterator](), at })
-      options.deadlines.at(io.clock.now() + transferLasts, () => transfers.delete(mine))
-    }
+  serveState(options)
+}
+
+interface Transfer {
+  chunks: Iterator<Uint8Array>
+  mark: Pick<StateReply, 'index' | 'term' | 'cluster'>
+  /** Calls off its end. */
+  cancel: () => void
+}
+
+/** The whole state, a chunk for each question, as long as the observer goes on asking. */
+function serveState({ io, deadlines, peers, replica }: ServingOptions): void {
+  const transfers = new Map<number, Transfer>()
+  const begin = async (): Promise<number> => {
+    if (transfers.size >= transfersMax) throw new Busy('too many observers take the whole state at once')
+    const { mark, chunks } = await replica.snapshotBytes()
+    const { cluster } = mark.configuration
+    if (cluster === '') throw new NoLeader(notYet)
+    let token = io.random.word()
+    while (token === 0 || transfers.has(token)) token = io.random.word()
+    const { index, term } = mark
+    transfers.set(token, { chunks: chunks[Symbol.iterator](), mark: { index, term, cluster }, cancel: () => {} })
+    return token
+  }
+  peers.answer('state', async (body): Promise<StateReply> => {
+    const { token: asked } = fields<StateRequest>(body, { token: 'number' })
+    const token = asked === 0 ? await begin() : asked
     const transfer = transfers.get(token)
     if (transfer === undefined) throw new BadRequest('this transfer of the state is not known any more; begin again')
-    const { value: chunk, done } = transfer.chunks.next()
+    transfer.cancel()
+    const { value, done } = transfer.chunks.next()
     if (done === true) transfers.delete(token)
-    return { token, ...transfer.at, cluster, chunk: done === true ? undefined : chunk }
+    else transfer.cancel = deadlines.at(io.clock.now() + transferLasts, () => transfers.delete(token))
+    return { token, ...transfer.mark, chunk: done === true ? undefined : value }
   })
 }
 
-async function follow({ io, deadlines, replica, following }: ServingOptions, body: unknown): Promise<FollowReply> {
-  const { cluster, index, term, wait } = fields<FollowRequest>(body, {
+const notYet = 'this server is not part of a cluster yet'
+
+async function follow(options: ServingOptions, body: unknown): Promise<FollowReply> {
+  const { io, deadlines, replica, following } = options
+  const request = fields<FollowRequest>(body, {
     cluster: 'string',
     index: 'number',
     term: 'number',
+    leader: 'string',
     wait: 'number',
   })
-  if (!replica.status.hasState) throw new NoLeader('this server is not part of a cluster yet')
+  const { cluster, index, term } = request
   const reply = (entries: FollowReply['entries']): FollowReply => ({
     cluster: following.cluster,
     leader: following.leader,
@@ -97,25 +115,42 @@ async function follow({ io, deadlines, replica, following }: ServingOptions, bod
     lastContact: following.lastContact,
     entries,
   })
-  if (cluster !== '' && cluster !== following.cluster) return reply(undefined)
-  const leader = following.leader
-  const until = io.clock.now() + Math.min(wait, followWaitMax)
+  const until = io.clock.now() + Math.min(request.wait, followWaitMax)
   for (;;) {
     if (deadlines.stopped) throw new Stopped('this agent is stopping')
-    const found = replica.committedAfter(index, term, followBytesMax)
-    if (found === undefined) return reply(undefined)
-    const news = found.entries.length > 0 || following.leader !== leader
-    if (news || io.clock.now() >= until) {
-      return reply(
-        found.entries.map((entry) => ({
-          index: entry.index,
-          term: entry.term,
-          data: entry.kind === 'command' ? entry.data : undefined,
-        })),
-      )
+    // A server that was just taken in has nothing yet, and must not give that for the state.
+    if (following.cluster === '') throw new NoLeader(notYet)
+    if (cluster !== '' && cluster !== following.cluster) return reply(undefined)
+    const over = io.clock.now() >= until
+    if (index > replica.status.applied && cluster === following.cluster) {
+      // We are behind somebody who was ahead of us: usually for a moment.
+      if (over) return behind(options, () => reply(undefined))
+    } else {
+      const found = replica.committedAfter(index, term, followBytesMax)
+      if (found === undefined) return reply(undefined)
+      if (found.entries.length > 0 || following.leader !== request.leader || over) {
+        return reply(
+          found.entries.map((entry) => ({
+            index: entry.index,
+            term: entry.term,
+            data: entry.kind === 'command' ? entry.data : undefined,
+          })),
+        )
+      }
     }
     await changed(following, deadlines, until)
   }
+}
+
+/**
+ * What was committed is on a majority, so an observer is never ahead of the cluster, only of one server; it is better
+ * served by another. Unless this one votes and follows a leader, and has been given the whole wait: then the log itself has
+ * gone back, because somebody restored an old disk, and the observer must follow.
+ */
+function behind({ self, replica, following }: ServingOptions, goBack: () => FollowReply): FollowReply {
+  const votes = replica.status.configuration.servers.some(({ id, voter }) => id === self && voter)
+  if (!votes || following.leader === '') throw new Busy('this server has not caught up; ask another one')
+  return goBack()
 }
 
 function changed(following: Following, deadlines: Deadlines, until: Millis): Promise<void> {
