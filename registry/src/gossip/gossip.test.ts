@@ -51,7 +51,7 @@ describe('joining a pool', () => {
       type: 'joinFailed',
       attempt,
       address: { host: '10.9.9.9', port: 8301 },
-      reason: 'could not connect to 10.9.9.9:8301',
+      reason: 'could not connect',
     })
   })
 

@@ -11,6 +11,7 @@
  * wait in the sockets were looked at, and our local health suffers.
  */
 import { BadRequest } from '../errors.ts'
+import { addressText } from '../io/address.ts'
 import type { Random } from '../io/random.ts'
 import type { Address, Member, Millis } from '../model.ts'
 import { Awareness } from './awareness.ts'
@@ -66,7 +67,7 @@ export class Gossip {
   /** The latest time from outside, and the time in here, which stands still during stalls. */
   #outside: Millis
   #now: Millis
-  #lastTick: Millis
+  #lastTick: Millis | undefined
   #nextGossip: Millis
   #nextPushPull: Millis
   #nextReconnect: Millis
@@ -87,7 +88,6 @@ export class Gossip {
     this.#name = name
     this.#outside = now
     this.#now = now
-    this.#lastTick = now
     const awareness = new Awareness(config.awarenessMax)
     this.#awareness = awareness
     const shared = { config, awareness, events: this.#events, allow: this.#allow }
@@ -187,7 +187,8 @@ export class Gossip {
 
   /** Does what is due. */
   tick(now: Millis): void {
-    const gap = now - this.#lastTick
+    // The first tick is late for reasons of its own: a start reads disks.
+    const gap = now - (this.#lastTick ?? now)
     this.#lastTick = now
     if (gap > this.#config.probeInterval) this.stall(gap)
     this.#advance(now)
@@ -224,12 +225,10 @@ export class Gossip {
     for (const message of messages) this.#receive(message, replyTo)
   }
 
-  /** A frame to that address was lost, or nobody listens there. */
-  frameFailed(to: Address, now: Millis): void {
+  /** A frame to that address was lost, or nobody listens there. `reason` goes into `joinFailed`. */
+  frameFailed(to: Address, now: Millis, reason = 'could not connect'): void {
     this.#advance(now)
-    for (const exchange of this.#exchanges.fail(to)) {
-      this.#exchangeFailed(exchange, `could not connect to ${to.host}:${to.port}`)
-    }
+    for (const exchange of this.#exchanges.fail(to)) this.#exchangeFailed(exchange, reason)
     this.#departure?.unreachable(to)
     this.#tickDeparture()
   }
@@ -435,7 +434,7 @@ export class Gossip {
     if (purpose.type === 'join') {
       this.#events.push({ type: 'joinFailed', attempt: purpose.attempt, address, reason })
     } else if (purpose.type === 'sync') {
-      this.#events.warn(`state exchange with ${address.host}:${address.port} failed: ${reason}`, this.#now)
+      this.#events.warn(`state exchange with ${addressText(address)} failed: ${reason}`, this.#now)
     }
     // A reconnect that fails is no news: the member is known to have failed.
   }

@@ -2,6 +2,7 @@
  * What we hold of everybody: hears news, judges it by the precedence rule, keeps the table and the suspicions, passes on
  * what was new and reports what changed. Says of ourselves only what is true, and overrules whoever says otherwise.
  */
+import { addressText } from '../io/address.ts'
 import type { Address, Member, Millis } from '../model.ts'
 import type { Awareness } from './awareness.ts'
 import { Broadcasts } from './broadcasts.ts'
@@ -132,7 +133,7 @@ export class Membership {
     if (news.type === 'alive') {
       const reason = this.#allow(news.name, news.tags)
       if (reason !== undefined) {
-        this.#events.warn(`ignored ${news.name} at ${news.address.host}:${news.address.port}: ${reason}`, now)
+        this.#events.warn(`ignored ${news.name} at ${addressText(news.address)}: ${reason}`, now)
         return undefined
       }
     }

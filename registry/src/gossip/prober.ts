@@ -169,7 +169,11 @@ export class Prober {
     this.#greetFailed(self, send)
     const target = this.#choose(self.name)
     this.#nextRound = now + this.#awareness.scale(this.#config.probeInterval)
-    if (target === undefined) return
+    if (target === undefined) {
+      // Alone, we owe nobody a judgement.
+      this.#awareness.change(-1)
+      return
+    }
     const sequence = this.nextSequence()
     this.#probe = {
       name: target.name,

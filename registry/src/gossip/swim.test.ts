@@ -338,11 +338,20 @@ describe('Lifeguard', () => {
     assert.deepEqual(suspected, [])
   })
 
+  it('a process that is alone is well again soon', () => {
+    const wire = new Wire()
+    wire.gossip.stall(3_000)
+    wire.run(12_000)
+    assert.equal(wire.gossip.health, 0)
+  })
+
   it('a stall raises the health score, a slow tick does not', () => {
     const wire = new Wire()
+    wire.meet('b')
+    wire.gossip.tick(wire.now)
     wire.gossip.tick(wire.now + 900)
     assert.equal(wire.gossip.health, 0)
-    wire.gossip.tick(wire.now + 4_000)
-    assert.equal(wire.gossip.health, 3)
+    wire.gossip.tick(wire.now + 4_900)
+    assert.equal(wire.gossip.health, 4)
   })
 })
