@@ -21,12 +21,16 @@ function trial(changes: {
   alone?: boolean
   servers: Candidate[]
   replies?: Record<string, BootstrapReply | Error>
+  /** Milliseconds that each question takes. */
+  takes?: number
 }) {
   const begun: Configuration[] = []
   const logged: string[] = []
   const log = (_level: string, _area: string, message: string) => logged.push(message)
-  const io = { clock: { now: () => 0, wall: () => 0 }, random: new Random(1), log } as unknown as Io
+  let now = 0
+  const io = { clock: { now: () => now, wall: () => 0 }, random: new Random(1), log } as unknown as Io
   const ask = async (to: { host: string }) => {
+    now += changes.takes ?? 0
     const server = changes.servers.find(({ rpc }) => rpc.host === to.host)
     const reply = changes.replies?.[server?.id ?? ''] ?? granted
     if (reply instanceof Error) throw reply
@@ -87,6 +91,12 @@ describe('bootstrap', () => {
     const promised = trial({ servers: three, replies: { b: { granted: false, reason: 'waits', hasState: false } } })
     assert.equal(await promised.bootstrap.run(), false)
     assert.equal(silent.begun.length + promised.begun.length, 0)
+  })
+
+  it('does not begin on promises that may have lapsed while the process stood still', async () => {
+    const { bootstrap, begun } = trial({ servers: three, takes: 20_000 })
+    assert.equal(await bootstrap.run(), false)
+    assert.equal(begun.length, 0)
   })
 
   it('of several that expect, the one with the smallest id begins', async () => {

@@ -102,7 +102,8 @@ export class Bootstrap {
       const first = known.filter((server) => server.expect !== 0).sort((a, b) => (a.id < b.id ? -1 : 1))[0]
       if (first?.id !== self) return this.#not(`${first?.name ?? 'another server'} begins the cluster`)
     }
-    const own = promise.answer({ by: self }, false, io.clock.now())
+    const begun = io.clock.now()
+    const own = promise.answer({ by: self }, false, begun)
     if (!own.granted) return this.#not(own.reason)
     for (const server of known) {
       if (server.id === self) continue
@@ -115,6 +116,8 @@ export class Bootstrap {
       }
       if (!reply.granted) return this.#not(`${server.name}: ${reply.reason}`)
     }
+    // A process that stood still meanwhile holds promises that may have ended, and been given to another.
+    if (io.clock.now() - begun > promiseLasts / 2) return this.#not('asking the others took too long')
     const founders = alone ? known.filter(({ id }) => id === self) : known
     const addresses = founders.map(({ rpc }) => addressText(rpc))
     if (!alone) io.log('info', 'consul', `Attempting bootstrap with nodes: [${addresses.join(' ')}]`)

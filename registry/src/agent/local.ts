@@ -2,7 +2,7 @@
  * Services and checks registered at this agent: ground state of this node, one file each in the data directory, so a
  * restart keeps them. Runs the probes that fall due. Does not write the catalog; `sync.ts` does, woken by `onChange`.
  */
-import { BadRequest, NotFound } from '../errors.ts'
+import { BadRequest, Corrupt, NotFound } from '../errors.ts'
 import { Checks } from '../health/checks.ts'
 import type { CheckDefinition } from '../health/definition.ts'
 import type { Io } from '../io/io.ts'
@@ -49,10 +49,15 @@ export class Local implements LocalSurface {
    */
   static async open(io: Io, onChange: () => void, reserved?: ServiceId): Promise<Local> {
     const local = new Local(io, onChange, reserved)
-    for (const { file, definition } of await local.#load<ServiceDefinition>('services')) {
+    for (const { file, definition } of await local.#load('services', isService)) {
       local.#services.set(definition.id, { file, definition })
     }
-    for (const { file, definition } of await local.#load<CheckDefinition>('checks')) {
+    for (const { file, definition } of await local.#load('checks', isCheck)) {
+      if (definition.serviceId !== '' && !local.#services.has(definition.serviceId)) {
+        // The service went, and the process with it before its checks.
+        await io.disk.remove(`checks/${file}.json`)
+        continue
+      }
       local.#kept.set(definition.id, { file, definition })
       local.#checks.set(definition, io.clock.now())
     }
@@ -103,10 +108,11 @@ export class Local implements LocalSurface {
   deregisterService(id: ServiceId): Promise<void> {
     return this.#inTurn(async () => {
       if (!this.#services.has(id)) throw new NotFound(`Unknown service "${id}"`)
+      // First the service: left behind without its checks it would count as healthy.
+      await this.#forget('services', this.#services, id)
       for (const { definition } of [...this.#kept.values()]) {
         if (definition.serviceId === id) await this.#forgetCheck(definition.id)
       }
-      await this.#forget('services', this.#services, id)
     })
   }
 
@@ -197,17 +203,40 @@ export class Local implements LocalSurface {
     kept.delete(id)
   }
 
-  async #load<T>(folder: string): Promise<Kept<T>[]> {
+  async #load<T>(folder: string, fits: (value: unknown) => value is T): Promise<Kept<T>[]> {
     const loaded: Kept<T>[] = []
     for (const name of await this.#io.disk.list(folder)) {
       const number = /^(\d+)\.json$/.exec(name)?.[1]
       if (number === undefined) continue
       const file = Number(number)
       this.#nextFile = Math.max(this.#nextFile, file + 1)
-      loaded.push({ file, definition: (await loadJson(this.#io.disk, `${folder}/${name}`)) as T })
+      const definition = await loadJson(this.#io.disk, `${folder}/${name}`)
+      if (!fits(definition)) {
+        throw new Corrupt(`${folder}/${name} in the data directory holds no registration; restore or remove it`)
+      }
+      loaded.push({ file, definition })
     }
     return loaded.sort((a, b) => a.file - b.file)
   }
+}
+
+type Fields = Record<string, unknown>
+const isRecord = (value: unknown): value is Fields =>
+  value !== null && typeof value === 'object' && !Array.isArray(value)
+
+/** What everything else relies on; the rest of a registration is only handed on. */
+function isService(value: unknown): value is ServiceDefinition {
+  if (!isRecord(value) || !isRecord(value.weights)) return false
+  const texts = [value.id, value.name, value.address, ...(Array.isArray(value.tags) ? value.tags : [undefined])]
+  return texts.every((text) => typeof text === 'string') && Number.isSafeInteger(value.port) && value.id !== ''
+}
+
+function isCheck(value: unknown): value is CheckDefinition {
+  if (!isRecord(value) || !isRecord(value.how) || value.id === '') return false
+  const texts = [value.id, value.name, value.notes, value.serviceId, value.initialStatus, value.initialOutput]
+  const { how } = value
+  const life = { ttl: how.ttl, http: how.interval, tcp: how.interval }[String(how.type)]
+  return texts.every((text) => typeof text === 'string') && typeof life === 'number'
 }
 
 function expectFree(id: CheckId): void {

@@ -110,4 +110,22 @@ describe('peers', () => {
     await assert.rejects(answer, (error) => error instanceof Stopped)
     await assert.rejects(a.peers.ask(there, 'x', null, 1000), (error) => error instanceof Stopped)
   })
+
+  it('an answer that no frame can hold, and a frame of an unknown kind, end nothing', async () => {
+    const [a, b] = [agent(1), agent(2)]
+    b.peers.answer('all', () => new Uint8Array(100))
+    const asked = assert.rejects(a.peers.ask(there, 'all', null, 1000), /too long/)
+    const { bytes } = a.sent.shift() as Sent
+    await new Promise<void>((resolve) => {
+      b.peers.receive(bytes, (answer) => {
+        if (answer.length > 100) throw new RangeError('too long')
+        a.peers.receive(answer, () => {})
+        resolve()
+      })
+    })
+    await asked
+    const strange = bytes.slice()
+    strange[0] = 9
+    b.peers.receive(strange, () => assert.fail('answered'))
+  })
 })

@@ -119,7 +119,8 @@ export class Peers {
       return
     }
     if (bytes[0] === frameKind.reply) this.#settle(id, body)
-    else void this.#serve(id, body, reply)
+    else if (bytes[0] === frameKind.request) void this.#serve(id, body, reply)
+    else this.#io.log('warn', 'rpc', `dropped a frame of kind ${bytes[0]}; is that agent newer?`)
   }
 
   stop(): void {
@@ -152,7 +153,12 @@ export class Peers {
       const { name, message } = error as Error
       answer = [[name, message]]
     }
-    reply(this.#pack(frameKind.reply, id, answer))
+    try {
+      reply(this.#pack(frameKind.reply, id, answer))
+    } catch (error) {
+      // Too long for a frame: the one who asked has to hear something.
+      reply(this.#pack(frameKind.reply, id, [['Error', (error as Error).message]]))
+    }
   }
 
   #pack(kind: number, id: number, body: unknown): Uint8Array {

@@ -169,8 +169,11 @@ function changed(following: Following, deadlines: Deadlines, until: Millis): Pro
 function fields<T>(body: unknown, expected: Record<keyof T, 'string' | 'number' | 'boolean' | 'object'>): T {
   if (body === null || typeof body !== 'object') throw new BadRequest('expected a request with fields')
   for (const [name, type] of Object.entries(expected)) {
-    const received = typeof (body as Record<string, unknown>)[name]
-    if (received !== type) throw new BadRequest(`expected "${name}" to be a ${type as string}, received ${received}`)
+    const value = (body as Record<string, unknown>)[name]
+    if (typeof value !== type || (typeof value === 'number' && !(value >= 0 && value < Number.POSITIVE_INFINITY))) {
+      const received = typeof value === 'number' ? String(value) : typeof value
+      throw new BadRequest(`expected "${name}" to be a ${type as string}, received ${received}`)
+    }
   }
   return body as T
 }

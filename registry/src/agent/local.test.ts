@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict'
+import { BadRequest, Corrupt, NotFound } from '../errors.ts'
+import type { CheckDefinition } from '../health/definition.ts'
+import type { Disk, Io } from '../io/io.ts'
+import { Random } from '../io/random.ts'
+import type { ServiceDefinition } from '../model.ts'
+import { Local } from './local.ts'
+
+const web: ServiceDefinition = {
+  id: 'web1',
+  name: 'web',
+  tags: ['a'],
+  address: '',
+  port: 80,
+  taggedAddresses: null,
+  meta: null,
+  weights: { passing: 1, warning: 1 },
+  enableTagOverride: false,
+}
+const ttl: CheckDefinition = {
+  id: 'service:web1',
+  name: 'web up',
+  notes: '',
+  serviceId: 'web1',
+  initialStatus: 'critical',
+  initialOutput: '',
+  successesBeforePassing: 0,
+  failuresBeforeCritical: 0,
+  deregisterServiceAfter: 0,
+  how: { type: 'ttl', ttl: 10_000 },
+}
+
+/** A node with a disk of its own, on which `fails` makes the writing of a file fail. */
+function node(files = new Map<string, string>(), fails = (_file: string) => false) {
+  const refuse = (file: string) => {
+    if (fails(file)) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' })
+  }
+  const disk: Partial<Disk> = {
+    list: async (folder) =>
+      [...files.keys()].flatMap((file) => (file.startsWith(`${folder}/`) ? [file.slice(folder.length + 1)] : [])),
+    read: async (file) => {
+      const text = files.get(file)
+      return text === undefined ? undefined : new TextEncoder().encode(text)
+    },
+    write: async (file, _at, chunks) => {
+      refuse(file)
+      files.set(file, new TextDecoder().decode(chunks[0]))
+    },
+    sync: async () => {},
+    syncFolder: async () => {},
+    rename: async (from, to) => {
+      files.set(to, files.get(from) as string)
+      files.delete(from)
+    },
+    remove: async (file) => {
+      refuse(file)
+      files.delete(file)
+    },
+  }
+  const io = { disk, clock: { now: () => 0, wall: () => 0 }, random: new Random(1), log: () => {} } as unknown as Io
+  return { files, open: (reserved?: string) => Local.open(io, () => {}, reserved) }
+}
+const ids = (local: Local) => [
+  local.services().map(({ definition }) => definition.id),
+  local.checks().map(({ definition }) => definition.id),
+]
+
+describe('services and checks of this agent', () => {
+  it('are there again after a restart, and gone when they were taken away', async () => {
+    const { open } = node()
+    const local = await open()
+    await local.registerService(web, [ttl], false)
+    await local.registerCheck({ ...ttl, id: 'disk', serviceId: '' })
+    assert.deepEqual(ids(await open()), [['web1'], ['service:web1', 'disk']])
+    await local.deregisterService('web1')
+    assert.deepEqual(ids(local), [[], ['disk']])
+    assert.deepEqual(ids(await open()), [[], ['disk']])
+    await assert.rejects(local.deregisterService('web1'), NotFound)
+  })
+
+  it('a process that ends in the middle of a deregistration leaves no service without its checks', async () => {
+    let full = false
+    const { open, files } = node(new Map(), (file) => full && file.startsWith('checks/'))
+    const local = await open()
+    await local.registerService(web, [ttl], false)
+    full = true
+    await assert.rejects(local.deregisterService('web1'), /no space left/)
+    full = false
+    assert.deepEqual(ids(await open()), [[], []])
+    assert.deepEqual([...files.keys()], [])
+  })
+
+  it('what could not be kept was not registered', async () => {
+    const { open } = node(new Map(), () => true)
+    const local = await open()
+    await assert.rejects(local.registerService(web, [], false), /no space left/)
+    assert.deepEqual(ids(local), [[], []])
+  })
+
+  it('a damaged file is named, and nothing is made of it', async () => {
+    for (const [file, text] of [
+      ['services/1.json', 'null'],
+      ['services/2.json', '{}'],
+      ['services/3.json', '{"id":'],
+      ['checks/1.json', '[]'],
+      ['checks/2.json', JSON.stringify({ ...ttl, serviceId: '', how: { type: 'ttl' } })],
+    ] as const) {
+      const { open } = node(new Map([[file, text]]))
+      await assert.rejects(open(), (error: Error) => error instanceof Corrupt && error.message.includes(file), file)
+    }
+  })
+
+  it('ids that belong to the cluster are refused', async () => {
+    const { open } = node()
+    const server = await open('consul')
+    await assert.rejects(server.registerService({ ...web, id: 'consul' }, [], false), BadRequest)
+    await assert.rejects(server.registerCheck({ ...ttl, id: 'serfHealth', serviceId: '' }), BadRequest)
+    await assert.rejects(server.registerService(web, [{ ...ttl, id: 'serfHealth' }], false), BadRequest)
+    assert.deepEqual(ids(server), [[], []])
+    await (await open()).registerService({ ...web, id: 'consul' }, [], false)
+  })
+})
