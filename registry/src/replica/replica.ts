@@ -12,9 +12,9 @@
  * failed write, a throwing `apply` and a broken invariant halt the node. Does not forward: `agent/` does.
  */
 import { assert, Busy, Corrupt, LeadershipLost, NotLeader, Stopped, TooLarge } from '../errors.ts'
-import { addressText, parseAddress } from '../io/address.ts'
+import { parseAddress } from '../io/address.ts'
 import type { Io, Reply } from '../io/io.ts'
-import type { Address, Index, Millis, Term } from '../model.ts'
+import type { Index, Millis, Term } from '../model.ts'
 import { Malformed } from '../raft/codec.ts'
 import type {
   Configuration,
@@ -24,79 +24,26 @@ import type {
   RaftEvent,
   ReadId,
   Ready,
-  Role,
   ServerChange,
   ServerId,
   SnapshotMark,
 } from '../raft/message.ts'
 import { Raft, type RaftOptions, raftOptionsDefault } from '../raft/raft.ts'
+import { Addresses } from './addresses.ts'
 import type { StateMachine } from './machine.ts'
 import { logEvent, logFollower } from './news.ts'
+import { type ReplicaOptions, replicaOptionsDefault } from './options.ts'
 import type { WalRecord } from './records.ts'
 import { restoreFromDisk } from './restore.ts'
 import type { Snapshots } from './snapshots.ts'
+import { type ReplicaStatus, statusOf } from './status.ts'
 import { SnapshotReceiver, SnapshotSender } from './transfer.ts'
 import { Arrivals, Proposed, type Waiter } from './waiting.ts'
-import type { Wal, WalOptions } from './wal.ts'
+import type { Wal } from './wal.ts'
 import { decodeFrame, encodeFrame, type Header, type ReplicaFrame } from './wire.ts'
 
-export interface ReplicaOptions {
-  id: ServerId
-  /** `host:port` of this server's rpc channel as it advertises it. */
-  address: string
-  electionTimeoutMin?: Millis
-  electionTimeoutMax?: Millis
-  heartbeatInterval?: Millis
-  /** A snapshot is taken after so many entries, or so many bytes of them. */
-  snapshotEntries?: number
-  snapshotBytes?: number
-  /** So many entries stay in memory behind a snapshot, for followers that are a little behind. */
-  trailingEntries?: number
-  /** Proposals that may wait for their fate, and bytes of those that wait to be proposed. */
-  proposalsMax?: number
-  proposalBytesMax?: number
-  /** How long a proposal may wait for the save under way to end. */
-  gatherMax?: Millis
-  wal?: Partial<WalOptions>
-}
-
-export const replicaOptionsDefault = {
-  electionTimeoutMin: raftOptionsDefault.electionTimeoutMin,
-  electionTimeoutMax: raftOptionsDefault.electionTimeoutMax,
-  heartbeatInterval: raftOptionsDefault.heartbeatInterval,
-  snapshotEntries: 8192,
-  snapshotBytes: 64 * 1024 * 1024,
-  trailingEntries: 10240,
-  proposalsMax: 8192,
-  proposalBytesMax: 64 * 1024 * 1024,
-  gatherMax: 5,
-  wal: {},
-} satisfies Partial<ReplicaOptions>
-
-/** Live: each property is as it is now. */
-export interface ReplicaStatus {
-  readonly role: Role
-  readonly term: Term
-  /** '' while none is known. */
-  readonly leader: ServerId
-  /** `host:port`, '' while none is known. */
-  readonly leaderAddress: string
-  readonly commit: Index
-  readonly applied: Index
-  readonly lastIndex: Index
-  readonly lastTerm: Term
-  readonly snapshotIndex: Index
-  readonly snapshotTerm: Term
-  /** The latest in the log, committed or not: the one that counts. */
-  readonly configuration: Configuration
-  /** This server was bootstrapped, joined, or at least spoken to by a cluster: it must not bootstrap another one. */
-  readonly hasState: boolean
-  /** Since the leader was last heard; 0 on a leader; since the start when none ever was. */
-  readonly lastContact: Millis
-  readonly walSyncs: number
-  readonly walBytes: number
-  readonly proposalsWaiting: number
-}
+export { type ReplicaOptions, replicaOptionsDefault } from './options.ts'
+export type { ReplicaStatus } from './status.ts'
 
 interface Proposal extends Waiter<{ index: Index; result: unknown }> {
   data: Uint8Array
@@ -115,8 +62,7 @@ export class Replica {
   readonly #raft: Raft
   readonly #sender: SnapshotSender
   readonly #receiver: SnapshotReceiver
-  readonly #addresses = new Map<ServerId, Address>()
-  readonly #openedAt: Millis
+  readonly #addresses: Addresses
   readonly #subscribers = new Set<() => void>()
   #toldState = ''
 
@@ -169,7 +115,6 @@ export class Replica {
     this.#snapshots = snapshots
     this.#applied = snapshot?.index ?? 0
     this.#appliedTerm = snapshot?.term ?? 0
-    this.#openedAt = io.clock.now()
     const raftOptions: RaftOptions = {
       ...raftOptionsDefault,
       id: options.id,
@@ -178,8 +123,9 @@ export class Replica {
       electionTimeoutMax: options.electionTimeoutMax,
       heartbeatInterval: options.heartbeatInterval,
     }
-    this.#raft = new Raft(raftOptions, { hardState, snapshot, entries }, this.#openedAt)
-    this.#learnAddresses(this.#raft.configuration)
+    this.#raft = new Raft(raftOptions, { hardState, snapshot, entries }, io.clock.now())
+    this.#addresses = new Addresses({ id: options.id, address: options.address }, io.log)
+    this.#addresses.learnAll(this.#raft.configuration)
     const failed = (error: unknown) => this.#halt(error)
     this.#sender = new SnapshotSender({
       snapshots,
@@ -188,9 +134,14 @@ export class Replica {
       ended: (to, ok, { mark }, damaged) => {
         // What we sent does not verify there: what we have on disk may be damaged, and a new one is needed.
         if (damaged) this.#snapshotWanted = true
-        this.#io.log(ok ? 'info' : 'warn', 'raft', `snapshot ${ok ? 'sent' : 'not sent'} to ${this.#addressOf(to)}`, {
-          index: mark.index,
-        })
+        this.#io.log(
+          ok ? 'info' : 'warn',
+          'raft',
+          `snapshot ${ok ? 'sent' : 'not sent'} to ${this.#addresses.text(to)}`,
+          {
+            index: mark.index,
+          },
+        )
         this.#raft.snapshotSent(to, ok, mark)
         this.#askTurn()
       },
@@ -203,7 +154,15 @@ export class Replica {
       committed: () => this.#raft.commit,
       arrived: (from, message) => this.#step(from, message),
     })
-    this.status = this.#makeStatus()
+    this.status = statusOf({
+      raft: this.#raft,
+      wal,
+      openedAt: io.clock.now(),
+      now: () => io.clock.now(),
+      applied: () => this.#applied,
+      waiting: () => this.#proposed.size + this.#inbox.length,
+      addressOf: (id) => this.#addresses.text(id),
+    })
     logFollower(io.log, options.address)
   }
 
@@ -340,7 +299,7 @@ export class Replica {
       this.#io.log('debug', 'raft', 'dropped a frame meant for another server', { to: header.to, from: header.from })
       return
     }
-    this.#learnAddress(header.from, header.address)
+    this.#addresses.learn(header.from, header.address)
     this.#guard(() => {
       switch (frame.kind) {
         case 'message':
@@ -588,7 +547,7 @@ export class Replica {
   // --- the others
 
   #send(to: ServerId, frame: ReplicaFrame): void {
-    const address = this.#addresses.get(to)
+    const address = this.#addresses.of(to)
     if (address === undefined || this.#stopping !== undefined) return
     const header: Header = {
       to,
@@ -599,37 +558,16 @@ export class Replica {
     this.#io.network.frame('rpc', address, encodeFrame(header, frame))
   }
 
-  #learnAddresses({ servers }: Configuration): void {
-    for (const { id, address } of servers) this.#learnAddress(id, address)
-  }
-
-  /** The newest word counts: a server that moved says so in its frames before the configuration does. */
-  #learnAddress(id: ServerId, text: string): void {
-    const known = this.#addresses.get(id)
-    if (known !== undefined && addressText(known) === text) return
-    try {
-      this.#addresses.set(id, parseAddress(text))
-    } catch (error) {
-      this.#io.log('warn', 'raft', `server ${id} says that it is reached at "${text}"`, { error: String(error) })
-    }
-  }
-
-  #addressOf(id: ServerId): string {
-    if (id === this.#options.id) return this.#options.address
-    const address = this.#addresses.get(id)
-    return address === undefined ? id : addressText(address)
-  }
-
   #warnOfStranger({ from, configured }: Header, message: Message): void {
     if (message.type !== 'voteReply' || message.pre || configured) return
     const { role, term } = this.#raft
     if (term !== message.term || (role !== 'candidate' && role !== 'leader')) return
-    const remote = this.#addressOf(from)
+    const remote = this.#addresses.text(from)
     this.#io.log('warn', 'raft', `Remote peer ${remote} does not have local node ${this.#options.address} as a peer`)
   }
 
   #onEvent(event: RaftEvent): void {
-    if (event.type === 'configuration') this.#learnAddresses(event.configuration)
+    if (event.type === 'configuration') this.#addresses.learnAll(event.configuration)
     if (event.type === 'role' && event.role !== 'leader') {
       this.#sender.stop()
       this.#proposed.rejectAll(
@@ -643,7 +581,7 @@ export class Replica {
       {
         id: this.#options.id,
         address: this.#options.address,
-        addressOf: (id) => this.#addressOf(id),
+        addressOf: (id) => this.#addresses.text(id),
         configuration: () => this.#raft.configuration,
       },
       event,
@@ -659,7 +597,7 @@ export class Replica {
 
   #notLeader(): NotLeader {
     const { leader } = this.#raft
-    return new NotLeader(leader === '' || leader === this.#options.id ? undefined : this.#addressOf(leader))
+    return new NotLeader(leader === '' || leader === this.#options.id ? undefined : this.#addresses.text(leader))
   }
 
   /** Whatever throws in the loop is a broken invariant: a node that goes on might answer wrongly. */
@@ -702,63 +640,6 @@ export class Replica {
     if (state === this.#toldState) return
     this.#toldState = state
     for (const onChange of [...this.#subscribers]) onChange()
-  }
-
-  #makeStatus(): ReplicaStatus {
-    const replica = this
-    const raft = this.#raft
-    return {
-      get role() {
-        return raft.role
-      },
-      get term() {
-        return raft.term
-      },
-      get leader() {
-        return raft.leader
-      },
-      get leaderAddress() {
-        return raft.leader === '' ? '' : replica.#addressOf(raft.leader)
-      },
-      get commit() {
-        return raft.commit
-      },
-      get applied() {
-        return replica.#applied
-      },
-      get lastIndex() {
-        return raft.lastIndex
-      },
-      get lastTerm() {
-        return raft.termAt(raft.lastIndex) ?? 0
-      },
-      get snapshotIndex() {
-        return raft.snapshotMark?.index ?? 0
-      },
-      get snapshotTerm() {
-        return raft.snapshotMark?.term ?? 0
-      },
-      get configuration() {
-        return raft.configuration
-      },
-      get hasState() {
-        return raft.term > 0 || raft.lastIndex > 0
-      },
-      get lastContact() {
-        if (raft.role === 'leader') return 0
-        const now = replica.#io.clock.now()
-        return Math.min(raft.quorumContact(now), now - replica.#openedAt)
-      },
-      get walSyncs() {
-        return replica.#wal.syncs
-      },
-      get walBytes() {
-        return replica.#wal.bytesWritten
-      },
-      get proposalsWaiting() {
-        return replica.#proposed.size + replica.#inbox.length
-      },
-    }
   }
 }
 

@@ -1,0 +1,45 @@
+/**
+ * Where the others are reached, as they advertise it: from the configuration, and from their own frames, for a server that
+ * speaks to us may not be in our configuration yet. The newest word counts.
+ */
+import { addressText, parseAddress } from '../io/address.ts'
+import type { Log } from '../io/io.ts'
+import type { Address } from '../model.ts'
+import type { Configuration, ServerId } from '../raft/message.ts'
+
+export class Addresses {
+  readonly #self: { id: ServerId; address: string }
+  readonly #log: Log
+  readonly #known = new Map<ServerId, Address>()
+
+  constructor(self: { id: ServerId; address: string }, log: Log) {
+    this.#self = self
+    this.#log = log
+  }
+
+  learnAll({ servers }: Configuration): void {
+    for (const { id, address } of servers) this.learn(id, address)
+  }
+
+  /** What is no address is not taken: it may come from anybody. */
+  learn(id: ServerId, text: string): void {
+    const known = this.#known.get(id)
+    if (known !== undefined && addressText(known) === text) return
+    try {
+      this.#known.set(id, parseAddress(text))
+    } catch (error) {
+      this.#log('warn', 'raft', `server ${id} says that it is reached at "${text}"`, { error: String(error) })
+    }
+  }
+
+  of(id: ServerId): Address | undefined {
+    return this.#known.get(id)
+  }
+
+  /** `host:port`, or the id of a server whose address is unknown. */
+  text(id: ServerId): string {
+    if (id === this.#self.id) return this.#self.address
+    const address = this.#known.get(id)
+    return address === undefined ? id : addressText(address)
+  }
+}

@@ -1,0 +1,96 @@
+/** How a replica is, for whoever asks. */
+import type { Index, Millis, Term } from '../model.ts'
+import type { Configuration, Role, ServerId } from '../raft/message.ts'
+import type { Raft } from '../raft/raft.ts'
+import type { Wal } from './wal.ts'
+
+/** Live: each property is as it is now. */
+export interface ReplicaStatus {
+  readonly role: Role
+  readonly term: Term
+  /** '' while none is known. */
+  readonly leader: ServerId
+  /** `host:port`, '' while none is known. */
+  readonly leaderAddress: string
+  readonly commit: Index
+  readonly applied: Index
+  readonly lastIndex: Index
+  readonly lastTerm: Term
+  readonly snapshotIndex: Index
+  readonly snapshotTerm: Term
+  /** The latest in the log, committed or not: the one that counts. */
+  readonly configuration: Configuration
+  /** This server was bootstrapped, joined, or at least spoken to by a cluster: it must not bootstrap another one. */
+  readonly hasState: boolean
+  /** Since the leader was last heard; 0 on a leader; since the start when none ever was. */
+  readonly lastContact: Millis
+  readonly walSyncs: number
+  readonly walBytes: number
+  readonly proposalsWaiting: number
+}
+
+export interface StatusSources {
+  raft: Raft
+  wal: Wal
+  /** When this life began, on the clock that `now` tells. */
+  openedAt: Millis
+  now(): Millis
+  applied(): Index
+  waiting(): number
+  addressOf(id: ServerId): string
+}
+
+export function statusOf({ raft, wal, openedAt, now, applied, waiting, addressOf }: StatusSources): ReplicaStatus {
+  return {
+    get role() {
+      return raft.role
+    },
+    get term() {
+      return raft.term
+    },
+    get leader() {
+      return raft.leader
+    },
+    get leaderAddress() {
+      return raft.leader === '' ? '' : addressOf(raft.leader)
+    },
+    get commit() {
+      return raft.commit
+    },
+    get applied() {
+      return applied()
+    },
+    get lastIndex() {
+      return raft.lastIndex
+    },
+    get lastTerm() {
+      return raft.termAt(raft.lastIndex) ?? 0
+    },
+    get snapshotIndex() {
+      return raft.snapshotMark?.index ?? 0
+    },
+    get snapshotTerm() {
+      return raft.snapshotMark?.term ?? 0
+    },
+    get configuration() {
+      return raft.configuration
+    },
+    get hasState() {
+      return raft.term > 0 || raft.lastIndex > 0
+    },
+    get lastContact() {
+      if (raft.role === 'leader') return 0
+      const at = now()
+      return Math.min(raft.quorumContact(at), at - openedAt)
+    },
+    get walSyncs() {
+      return wal.syncs
+    },
+    get walBytes() {
+      return wal.bytesWritten
+    },
+    get proposalsWaiting() {
+      return waiting()
+    },
+  }
+}
