@@ -438,6 +438,8 @@ export class Agent implements AgentSurface {
         const where = `${member.name} (Addr: ${addressText(server.rpc)}) (DC: ${this.#options.datacenter})`
         log('info', 'consul', `${event.type === 'join' ? 'adding' : 'removing'} LAN server ${where}`)
       }
+      // It left and came back: what it asked for in its former life is over.
+      if (event.type === 'join' && server !== undefined) this.#leaving.delete(server.id)
       if (event.type === 'reap') {
         this.#absences.reaped(member.name)
         if (server !== undefined) this.#leaving.set(server.id, this.#io.clock.now() + leavingLasts)
@@ -554,7 +556,7 @@ export class Agent implements AgentSurface {
         if (!this.#following.leading) return
         const changed = await duties.run()
         if (changed) this.#leader?.wake()
-        else if (this.#learnerLives(replica)) this.#lookAgainSoon()
+        else if (this.#mayVoteSoon(replica)) this.#lookAgainSoon()
       },
       every: leaderInterval,
       backOffMin: 200,
@@ -567,10 +569,10 @@ export class Agent implements AgentSurface {
     })
   }
 
-  /** One that may catch up: nobody waits for the dead. */
-  #learnerLives(replica: Replica): boolean {
-    const living = new Set(this.#servers().map(({ id }) => id))
-    return replica.status.configuration.servers.some(({ id, voter }) => !voter && living.has(id))
+  /** A living server that does not vote: it catches up, or did not say whose it is yet, or has left a moment ago. */
+  #mayVoteSoon(replica: Replica): boolean {
+    const voters = new Set(replica.status.configuration.servers.flatMap(({ id, voter }) => (voter ? [id] : [])))
+    return this.#servers().some(({ id }) => !voters.has(id))
   }
 
   #lookAgainSoon(): void {
@@ -627,15 +629,17 @@ export class Agent implements AgentSurface {
     if (replica === undefined || !this.#following.leading) throw new NotLeader()
     this.#leaving.set(id, this.#io.clock.now() + leavingLasts)
     const listed = () => replica.status.configuration.servers.some((server) => server.id === id)
-    while (listed()) {
+    while (listed() && this.#leaving.has(id)) {
       try {
         await replica.changeServers({ type: 'remove', id })
       } catch (error) {
         // One change at a time: the one under way may well be this.
-        if (!(error instanceof Busy) || !this.#leaving.has(id) || this.#stopped) throw error
+        if (!(error instanceof Busy) || this.#stopped) throw error
         await this.#deadlines.until(this.#io.clock.now() + letGoPause)
       }
     }
+    // It may be back already.
+    this.#leader?.wake()
   }
 
   #reap(now: Millis): void {

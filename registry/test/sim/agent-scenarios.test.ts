@@ -1,0 +1,63 @@
+/** What random runs have found, each as the shortest story that shows it. */
+import assert from 'node:assert/strict'
+import { Random } from '../../src/io/random.ts'
+import type { Millis } from '../../src/model.ts'
+import { Ledger } from './agent-checkers.ts'
+import { Agents, votersOf } from './agents.ts'
+import { World } from './world.ts'
+
+/** Three servers with a leader, all of them voting, and one other agent. */
+async function cluster(seed = 1) {
+  const world = new World(seed, { settleTurns: 3 })
+  const ledger = new Ledger()
+  let failure: Error | undefined
+  const fail = (error: Error) => {
+    failure ??= error
+  }
+  const agents = new Agents({ world, ledger, random: new Random(seed), replica: {}, fail })
+  world.onHalt = (_name, reason) => fail(reason)
+  for (const name of ['s1', 's2', 's3']) agents.add(name, { server: true, expect: name === 's1' ? 3 : 0 })
+  agents.add('c1', { server: false, expect: 0 })
+  for (const name of agents.stations.keys()) agents.start(name)
+  const until = async (what: string, condition: () => boolean, within: Millis) => {
+    const came = await world.runWhile(() => failure === undefined && !condition(), within, 50)
+    if (failure !== undefined) throw failure
+    assert.ok(came, `waited ${within} ms for: ${what}`)
+  }
+  const votes = (name: string) => {
+    const leader = agents.leader()
+    return leader !== undefined && votersOf(leader.life).includes(agents.station(name).id)
+  }
+  await until(
+    'a cluster',
+    () => agents.running().every(({ life }) => life.agent.leader() !== '') && votes('s3'),
+    15_000,
+  )
+  const followers = agents.servers().filter(({ name }) => name !== agents.leader()?.name)
+  const [follower, other] = followers.map(({ name }) => name) as [string, string]
+  return { world, agents, until, votes, follower, other, leader: () => agents.leader()!.name }
+}
+
+describe('whole agents, stories', () => {
+  it('a server that leaves and comes back at once votes again soon', async () => {
+    const { world, agents, until, votes, follower } = await cluster()
+    void agents.leave(follower)
+    await until('its end', () => !agents.isUp(follower), 5000)
+    agents.start(follower)
+    await until('its vote', () => agents.station(follower).life !== undefined && votes(follower), 6000)
+    await world.runFor(40_000)
+    assert.ok(votes(follower))
+  })
+
+  it('a server that did not answer when it came back is asked again soon', async () => {
+    const { world, agents, until, votes, follower, leader } = await cluster()
+    void agents.leave(follower)
+    await until('its end', () => !agents.isUp(follower), 5000)
+    await world.runFor(40_000)
+    agents.start(follower)
+    const members = () => agents.station(leader()).life!.agent.members('lan')
+    await until('news of it', () => members().some(({ name, status }) => name === follower && status === 'alive'), 5000)
+    world.nodes.get(follower)!.pausedUntil = world.now + 1300
+    await until('its vote', () => votes(follower), 5000)
+  })
+})
