@@ -11,7 +11,7 @@
  * Promises: nothing is acknowledged before a majority has it on disk; what cannot be decided is an error that says so; a
  * failed write, a throwing `apply` and a broken invariant halt the node. Does not forward: `agent/` does.
  */
-import { assert, Busy, Corrupt, LeadershipLost, NotLeader, Stopped, TooLarge } from '../errors.ts'
+import { Busy, LeadershipLost, NotLeader, Stopped, TooLarge } from '../errors.ts'
 import { parseAddress } from '../io/address.ts'
 import type { Io, Reply } from '../io/io.ts'
 import type { Index, Millis, Term } from '../model.ts'
@@ -30,6 +30,7 @@ import type {
 } from '../raft/message.ts'
 import { Raft, type RaftOptions, raftOptionsDefault } from '../raft/raft.ts'
 import { Addresses } from './addresses.ts'
+import { Applier, entryOverhead } from './applier.ts'
 import type { StateMachine } from './machine.ts'
 import { logEvent, logFollower } from './news.ts'
 import { type ReplicaOptions, replicaOptionsDefault } from './options.ts'
@@ -48,8 +49,6 @@ export type { ReplicaStatus } from './status.ts'
 interface Proposal extends Waiter<{ index: Index; result: unknown }> {
   data: Uint8Array
 }
-
-type Work = { type: 'entries'; entries: Entry[] } | { type: 'restore'; mark: SnapshotMark }
 
 export class Replica {
   readonly status: ReplicaStatus
@@ -77,12 +76,7 @@ export class Replica {
   #toSave: Ready[] = []
   #save: { since: Millis; done: Promise<void> } | undefined
   #savedWaiters: Waiter<void>[] = []
-  #work: Work[] = []
-  #restoring = false
-  #applied: Index
-  #appliedTerm: Term
-  /** Entries and bytes applied since the newest snapshot. */
-  #bytesSinceSnapshot = 0
+  readonly #applier: Applier
   #snapshotting: Promise<void> | undefined
   #snapshotWanted = false
 
@@ -113,8 +107,6 @@ export class Replica {
     this.#options = options
     this.#wal = wal
     this.#snapshots = snapshots
-    this.#applied = snapshot?.index ?? 0
-    this.#appliedTerm = snapshot?.term ?? 0
     const raftOptions: RaftOptions = {
       ...raftOptionsDefault,
       id: options.id,
@@ -127,6 +119,16 @@ export class Replica {
     this.#addresses = new Addresses({ id: options.id, address: options.address }, io.log)
     this.#addresses.learnAll(this.#raft.configuration)
     const failed = (error: unknown) => this.#halt(error)
+    this.#applier = new Applier(machine, snapshots, snapshot, {
+      failed,
+      applied: ({ index, term }, result) => this.#proposed.applied(index, term, result, () => this.#notLeader()),
+      reached: (from, index) => this.#arrivals.reached(from, index),
+      restored: (mark) => {
+        this.#proposed.covered(mark.index, () => new LeadershipLost('the outcome of this write is unknown'))
+        this.#io.log('info', 'raft', 'restored a snapshot of the leader', { index: mark.index })
+        this.#askTurn()
+      },
+    })
     this.#sender = new SnapshotSender({
       snapshots,
       failed,
@@ -159,7 +161,7 @@ export class Replica {
       wal,
       openedAt: io.clock.now(),
       now: () => io.clock.now(),
-      applied: () => this.#applied,
+      applied: () => this.#applier.index,
       waiting: () => this.#proposed.size + this.#inbox.length,
       addressOf: (id) => this.#addresses.text(id),
     })
@@ -256,7 +258,7 @@ export class Replica {
   waitApplied(index: Index): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#mustRun()
-      if (index <= this.#applied) resolve()
+      if (index <= this.#applier.index) resolve()
       else this.#arrivals.add(index, { resolve, reject })
     })
   }
@@ -266,21 +268,21 @@ export class Replica {
    * the log does not reach back so far, or has another entry there, or does not go so far: then the whole state is needed.
    */
   committedAfter(index: Index, term: Term, bytesMax: number): { entries: Entry[] } | undefined {
-    if (index > this.#applied || this.termAt(index) !== term) return undefined
+    if (index > this.#applier.index || this.termAt(index) !== term) return undefined
     const entries = this.#raft.entriesFrom(index + 1, bytesMax)
-    return entries && { entries: entries.filter((entry) => entry.index <= this.#applied) }
+    return entries && { entries: entries.filter((entry) => entry.index <= this.#applier.index) }
   }
 
   /** The term of the entry at `index`; undefined when it is unknown here. */
   termAt(index: Index): Term | undefined {
-    return index === this.#applied ? this.#appliedTerm : this.#raft.termAt(index)
+    return index === this.#applier.index ? this.#applier.term : this.#raft.termAt(index)
   }
 
   /** The state as it is now, for those who follow the log from afar. @throws Busy while it is being replaced, Stopped */
   async snapshotBytes(): Promise<{ mark: SnapshotMark; chunks: Iterable<Uint8Array> }> {
     this.#mustRun()
-    if (this.#restoring) throw new Busy('the state is being replaced by a snapshot of the leader; try again')
-    return { mark: this.#raft.markAt(this.#applied), chunks: this.#machine.snapshot() }
+    if (!this.#applier.idle) throw new Busy('the state is being replaced by a snapshot of the leader; try again')
+    return { mark: this.#raft.markAt(this.#applier.index), chunks: this.#machine.snapshot() }
   }
 
   /** A whole frame of the rpc channel whose first byte is 1. What is malformed or meant for another is dropped. */
@@ -355,6 +357,7 @@ export class Replica {
     } catch (error) {
       this.#io.log('error', 'raft', 'the log could not be closed', { error: String(error) })
     }
+    this.#applier.stop()
     this.#ended ??= new Stopped('this server has stopped')
   }
 
@@ -408,9 +411,8 @@ export class Replica {
   #take(ready: Ready, now: Millis): void {
     this.#post(ready.messages, now)
     if (ready.save !== undefined) this.#toSave.push(ready)
-    if (ready.snapshot !== undefined) this.#work.push({ type: 'restore', mark: ready.snapshot })
-    if (ready.committed.length > 0) this.#work.push({ type: 'entries', entries: ready.committed })
-    this.#applyWork()
+    if (ready.snapshot !== undefined) this.#applier.restore(ready.snapshot)
+    this.#applier.apply(ready.committed)
     for (const { id, index } of ready.reads) {
       const waiter = this.#reads.get(id)
       this.#reads.delete(id)
@@ -456,65 +458,19 @@ export class Replica {
     this.#turn()
   }
 
-  // --- applying
-
-  #applyWork(): void {
-    while (!this.#restoring) {
-      const work = this.#work.shift()
-      if (work === undefined) return
-      if (work.type === 'entries') this.#apply(work.entries)
-      else this.#restore(work.mark).catch((error) => this.#halt(error))
-    }
-  }
-
-  #apply(entries: readonly Entry[]): void {
-    const before = this.#applied
-    const displaced = () => this.#notLeader()
-    for (const entry of entries) {
-      const { index, term, kind, data } = entry
-      assert(index === this.#applied + 1, `apply out of order: ${index} after ${this.#applied}`)
-      const result = kind === 'command' ? this.#machine.apply(index, data) : undefined
-      this.#applied = index
-      this.#appliedTerm = term
-      this.#bytesSinceSnapshot += data.length + entryOverhead
-      this.#proposed.applied(index, term, result, displaced)
-    }
-    this.#arrivals.reached(before, this.#applied)
-  }
-
-  /** The leader's snapshot, whose bytes are on this disk, becomes the state. */
-  async #restore(mark: SnapshotMark): Promise<void> {
-    this.#restoring = true
-    const snapshot = this.#snapshots.find(mark)
-    if (snapshot === undefined) throw new Corrupt(`the snapshot at ${mark.index} is gone before it was restored`)
-    const chunks = await this.#snapshots.chunks(snapshot)
-    if (this.#ended !== undefined) return
-    const before = this.#applied
-    this.#machine.restore(chunks)
-    this.#applied = mark.index
-    this.#appliedTerm = mark.term
-    this.#bytesSinceSnapshot = 0
-    this.#proposed.covered(mark.index, () => new LeadershipLost('the outcome of this write is unknown'))
-    this.#arrivals.reached(before, mark.index)
-    this.#restoring = false
-    this.#io.log('info', 'raft', 'restored a snapshot of the leader', { index: mark.index })
-    this.#guard(() => this.#applyWork())
-    this.#askTurn()
-  }
-
   // --- snapshots
 
   #snapshotWhenDue(): void {
     const base = this.#snapshots.newest?.mark.index ?? 0
     const due =
       this.#snapshotWanted ||
-      this.#applied - base >= this.#options.snapshotEntries ||
-      this.#bytesSinceSnapshot >= this.#options.snapshotBytes
-    const older = this.#applied < base || (this.#applied === base && !this.#snapshotWanted)
+      this.#applier.index - base >= this.#options.snapshotEntries ||
+      this.#applier.bytes >= this.#options.snapshotBytes
+    const older = this.#applier.index < base || (this.#applier.index === base && !this.#snapshotWanted)
     if (!due || older || this.#snapshotting !== undefined || this.#stopping !== undefined) return
     // The committed configuration is the one at the applied index, and the snapshot says nothing that this disk's term
     // and log do not know yet.
-    if (this.#work.length > 0 || this.#restoring || this.#raft.savedIndex < this.#applied) return
+    if (!this.#applier.idle || this.#raft.savedIndex < this.#applier.index) return
     this.#snapshotting = this.#snapshot().then(
       () => {
         this.#snapshotting = undefined
@@ -527,10 +483,10 @@ export class Replica {
   }
 
   async #snapshot(): Promise<void> {
-    const mark = this.#raft.markAt(this.#applied)
+    const mark = this.#raft.markAt(this.#applier.index)
     this.#snapshotWanted = false
-    const averageBytes = this.#bytesSinceSnapshot / Math.max(1, mark.index - (this.#snapshots.newest?.mark.index ?? 0))
-    this.#bytesSinceSnapshot = 0
+    const averageBytes = this.#applier.bytes / Math.max(1, mark.index - (this.#snapshots.newest?.mark.index ?? 0))
+    this.#applier.bytes = 0
     await this.#snapshots.write(mark, this.#machine.snapshot())
     if (this.#ended !== undefined) return
     this.#io.log('info', 'raft', `Snapshot to ${mark.index} complete`, { term: mark.term })
@@ -612,6 +568,7 @@ export class Replica {
   #halt(error: unknown): void {
     if (this.#ended !== undefined) return
     const reason = error instanceof Error ? error : new Error(String(error))
+    this.#applier.stop()
     this.#ended = new Stopped(`this server has halted: ${reason.message}`, { cause: reason })
     this.#sender.stop()
     this.#rejectAll(() => this.#ended as Error)
@@ -636,7 +593,7 @@ export class Replica {
 
   #tell(): void {
     const { role, term, leader, commit, lastIndex } = this.#raft
-    const state = `${role} ${term} ${leader} ${commit} ${lastIndex} ${this.#applied}`
+    const state = `${role} ${term} ${leader} ${commit} ${lastIndex} ${this.#applier.index}`
     if (state === this.#toldState) return
     this.#toldState = state
     for (const onChange of [...this.#subscribers]) onChange()
@@ -645,9 +602,6 @@ export class Replica {
 
 /** What fits in a frame with all that may be around it. */
 const entryBytesMax = 4 * 1024 * 1024
-
-/** What an entry weighs besides its data, about. */
-const entryOverhead = 32
 
 function recordsOf({ hardState, snapshot, entries }: Ready): WalRecord[] {
   const records: WalRecord[] = entries.map((entry) => ({ type: 'entry', entry }))
