@@ -1,5 +1,5 @@
 /** One node, put together: gossip tells who lives, the log holds the truth, this node's store answers. */
-import { BadRequest, Busy, NoLeader, NotFound, NotLeader, Refused, Stopped } from '../errors.ts'
+import { BadRequest, Busy, NoLeader, NotFound, NotLeader, Stopped } from '../errors.ts'
 import { Gossip, type GossipConfig, type GossipEvent, lanConfig, wanConfig } from '../gossip/gossip.ts'
 import { addressText, parseAddress } from '../io/address.ts'
 import type { Io } from '../io/io.ts'
@@ -21,8 +21,9 @@ import { Observer } from './observer.ts'
 import { frameKind, Peers } from './peers.ts'
 import { Reconciler } from './reconciler.ts'
 import { type StatusReply, serve } from './serving.ts'
+import { SettledLocal } from './settled.ts'
 import { statistics } from './statistics.ts'
-import type { AgentSurface, Fresh, Freshness, Identity, Pool, Written } from './surface.ts'
+import type { AgentSurface, Fresh, Freshness, Identity, LocalSurface, Pool, Written } from './surface.ts'
 import { consulServiceId, Sync } from './sync.ts'
 import { Voter } from './voter.ts'
 
@@ -59,6 +60,8 @@ const leavingLasts: Millis = 30_000
 const transferWait: Millis = 3_000
 const statusTimeout: Millis = 1_000
 const letGoPause: Millis = 100
+/** A registration that the catalog does not have by then is answered all the same. */
+const settleWait: Millis = 1_000
 const membersKept = 64
 const rejoinInterval: Millis = 5_000
 
@@ -81,12 +84,15 @@ export class Agent implements AgentSurface {
   readonly #tombstones = new Tombstones()
   readonly #absences = new Absences()
   readonly #leaving = new Map<NodeId, Millis>()
-  readonly local: Local
+  readonly #local: Local
+  readonly local: LocalSurface
   /** Resolves when this agent has left its pools; the process ends then. */
   readonly departed: Promise<void>
   #departed = () => {}
   #wasLeading = false
   #lastLeader: NodeId | '' = ''
+  #syncsBegun = 0
+  readonly #awaitingSync = new Set<{ run: number; resolve(): void }>()
   #mayBootstrap = false
   #lookingAgain = false
   #stopped = false
@@ -123,7 +129,8 @@ export class Agent implements AgentSurface {
       this.#departed = resolve
     })
     this.#nodeFile = parts.nodeFile
-    this.local = parts.local
+    this.#local = parts.local
+    this.local = new SettledLocal(parts.local, () => this.#synced())
     this.#store = parts.store
     this.#replica = parts.replica
     this.#peers = new Peers(io, this.#deadlines)
@@ -244,8 +251,9 @@ export class Agent implements AgentSurface {
     const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as Error] : []))
     const joined = outcomes.length - failures.length
     if (joined === 0 && failures.length > 0) {
-      const errors = failures.length === 1 ? '1 error occurred' : `${failures.length} errors occurred`
-      throw new Refused(`${errors}:\n${failures.map(({ message }) => `\t* Failed to join ${message}\n`).join('')}\n`)
+      const count = failures.length === 1 ? '1 error' : `${failures.length} errors`
+      const list = failures.map(({ message }) => `\t* ${message}\n`).join('')
+      throw new AggregateError(failures, `${count} occurred:\n${list}\n`)
     }
     return joined
   }
@@ -286,7 +294,7 @@ export class Agent implements AgentSurface {
   statistics(): Record<string, Record<string, string>> {
     return statistics({
       options: this.#options,
-      local: this.local,
+      local: this.#local,
       following: this.#following,
       replica: this.#replica,
       lan: this.#lan,
@@ -307,7 +315,7 @@ export class Agent implements AgentSurface {
     this.#lan.tick()
     this.#wan?.tick()
     this.#deadlines.tick(now)
-    this.local.tick(now)
+    this.#local.tick(now)
     this.#sync.tick(now)
     this.#bootstrap?.tick(now)
     if (this.#following.leading) {
@@ -503,11 +511,30 @@ export class Agent implements AgentSurface {
     this.#io.log('info', 'consul', `New leader elected: ${name}`)
   }
 
+  /** Resolves when a comparison that began after this call has ended, at once without a leader, and after a moment. */
+  #synced(): Promise<void> {
+    if (this.#following.leader === '' || this.#stopped) return Promise.resolve()
+    const run = this.#syncsBegun + 1
+    const now = this.#io.clock.now()
+    const ended = new Promise<void>((resolve) => this.#awaitingSync.add({ run, resolve }))
+    this.#sync.wake()
+    this.#sync.tick(now)
+    return Promise.race([ended, this.#deadlines.until(now + settleWait)])
+  }
+
+  #syncEnded(run: number): void {
+    for (const waiting of [...this.#awaitingSync]) {
+      if (waiting.run > run) continue
+      this.#awaitingSync.delete(waiting)
+      waiting.resolve()
+    }
+  }
+
   #syncReconciler(): Reconciler {
     const sync = new Sync({
       node: () => this.#node(),
       server: this.#options.server,
-      local: this.local,
+      local: this.#local,
       view: async () => {
         if (this.#following.leader === '') throw new NoLeader()
         return (await this.read('default')).view
@@ -518,7 +545,15 @@ export class Agent implements AgentSurface {
       outputInterval: this.#options.checkUpdateInterval,
     })
     return new Reconciler({
-      work: () => sync.run(),
+      work: async () => {
+        const run = ++this.#syncsBegun
+        try {
+          await sync.run()
+        } finally {
+          // One that failed will be run again; nobody who registered should wait for that.
+          this.#syncEnded(run)
+        }
+      },
       every: fullSyncInterval,
       backOffMin: 1_000,
       backOffMax: 15_000,

@@ -110,7 +110,7 @@ function said(known: Known, member: Member, healthy: boolean): boolean {
   const service = known?.services.find(({ id }) => id === consulServiceId)
   if (!healthy) return true
   // What an agent that is no server, or none any more, calls `consul` is its own to keep or to take away.
-  return server === undefined || service?.port === server.rpc.port
+  return server === undefined || (service?.port === server.rpc.port && service.meta?.version === version(member))
 }
 
 function register(member: Member, healthy: boolean, known: NodeDefinition | undefined): Duty {
@@ -131,13 +131,16 @@ function register(member: Member, healthy: boolean, known: NodeDefinition | unde
       node,
       // Address and meta belong to the agent itself.
       skipNodeUpdate: true,
-      ...(healthy && server !== undefined ? { service: consulService(server.rpc.port) } : {}),
+      ...(healthy && server !== undefined ? { service: consulService(server.rpc.port, version(member)) } : {}),
       checks: [serfHealth(healthy)],
     },
   }
 }
 
-function consulService(port: number): ServiceDefinition {
+/** The build tag is `1.8.7:commit`. */
+const version = (member: Member) => (member.tags.build ?? '').replace(/:.*$/, '')
+
+function consulService(port: number, version: string): ServiceDefinition {
   return {
     id: consulServiceId,
     name: 'consul',
@@ -145,7 +148,15 @@ function consulService(port: number): ServiceDefinition {
     address: '',
     port,
     taggedAddresses: null,
-    meta: null,
+    // Consul's own words; there is one protocol of each kind here.
+    meta: {
+      non_voter: 'false',
+      raft_version: '3',
+      serf_protocol_current: '2',
+      serf_protocol_max: '5',
+      serf_protocol_min: '1',
+      version,
+    },
     weights: { passing: 1, warning: 1 },
     enableTagOverride: false,
   }

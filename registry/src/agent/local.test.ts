@@ -78,6 +78,21 @@ describe('services and checks of this agent', () => {
     await assert.rejects(local.deregisterService('web1'), NotFound)
   })
 
+  it('a check that is registered again goes on with what it knows', async () => {
+    const local = await node().open()
+    await local.registerService(web, [ttl], false)
+    await local.updateTtl('service:web1', 'passing', 'fine')
+    await local.registerService(web, [{ ...ttl, how: { type: 'ttl', ttl: 20_000 }, initialStatus: 'warning' }], false)
+    const [check] = local.checks()
+    assert.deepEqual([check?.result.status, check?.result.output], ['passing', 'fine'])
+  })
+
+  it('maintenance outlives a restart', async () => {
+    const { open } = node()
+    await (await open()).registerCheck({ ...ttl, id: '_node_maintenance', serviceId: '', how: { type: 'maintenance' } })
+    assert.equal((await open()).checks()[0]?.result.type, 'maintenance')
+  })
+
   it('a process that ends in the middle of a deregistration leaves no service without its checks', async () => {
     let full = false
     const { open, files } = node(new Map(), (file) => full && file.startsWith('checks/'))

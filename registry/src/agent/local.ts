@@ -179,7 +179,9 @@ export class Local implements LocalSurface {
 
   async #keepCheck(check: CheckDefinition): Promise<void> {
     await this.#keep('checks', this.#kept, check.id, check)
-    this.#checks.set(check, this.#io.clock.now())
+    // Registered again, a check goes on with what it knows, as in Consul: a service must not vanish over a new interval.
+    const known = this.#checks.get(check.id)
+    this.#checks.set(check, this.#io.clock.now(), known)
   }
 
   async #forgetCheck(id: CheckId): Promise<void> {
@@ -235,7 +237,7 @@ function isCheck(value: unknown): value is CheckDefinition {
   if (!isRecord(value) || !isRecord(value.how) || value.id === '') return false
   const texts = [value.id, value.name, value.notes, value.serviceId, value.initialStatus, value.initialOutput]
   const { how } = value
-  const life = { ttl: how.ttl, http: how.interval, tcp: how.interval }[String(how.type)]
+  const life = { ttl: how.ttl, http: how.interval, tcp: how.interval, maintenance: 0 }[String(how.type)]
   return texts.every((text) => typeof text === 'string') && typeof life === 'number'
 }
 

@@ -4,6 +4,7 @@
  */
 import { Refused } from '../errors.ts'
 import type { Gossip, GossipEvent } from '../gossip/gossip.ts'
+import { addressText } from '../io/address.ts'
 import type { Io, Reply } from '../io/io.ts'
 import type { Address, Member } from '../model.ts'
 
@@ -91,7 +92,7 @@ export class Membership {
       if (event.type === 'joined') this.#settle(event.attempt, (attempt) => attempt.resolve(event.members))
       else if (event.type === 'joinFailed') {
         this.#settle(event.attempt, (attempt) =>
-          attempt.reject(new Refused(`${event.address.host}:${event.address.port}: ${event.reason}`)),
+          attempt.reject(new Refused(`Failed to join ${addressText(event.address)}: ${event.reason}`)),
         )
       } else if (event.type === 'left') this.#left?.()
       this.#onEvent(event)

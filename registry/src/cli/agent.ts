@@ -297,6 +297,10 @@ class Signals {
     this.#log = log
     process.on('SIGINT', () => this.#stop('SIGINT'))
     process.on('SIGTERM', () => this.#stop('SIGTERM'))
+    // Consul writes its metrics; the default would be to end.
+    for (const name of ['SIGUSR1', 'SIGUSR2'] as const) {
+      process.on(name, () => log('info', 'agent', `Caught signal: ${name}; there is nothing to show yet`))
+    }
     process.on('SIGHUP', () => log('info', 'agent', 'Caught signal: hangup; options are read at the start only'))
   }
 

@@ -81,7 +81,14 @@ export const kvPut: Command = {
     }
     let value: Uint8Array = Buffer.from(data)
     if (data === '-' || data.startsWith('@')) value = await read(data === '-' ? '-' : data.slice(1))
-    if (given.get('base64') === 'true') value = Buffer.from(Buffer.from(value).toString(), 'base64')
+    if (given.get('base64') === 'true') {
+      const text = Buffer.from(value).toString().trim()
+      if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text)) {
+        err('Error! Cannot base 64 decode data: expected standard base64 with padding')
+        return 1
+      }
+      value = Buffer.from(text, 'base64')
+    }
     const flags = given.get('flags')
     const done = await client.kv.put(key.replace(/^\//, ''), new Uint8Array(value), {
       ...(flags === undefined ? {} : { flags }),
@@ -117,6 +124,14 @@ export const kvDelete: Command = {
     }
     const key = (text ?? '').replace(/^\//, '')
     const modifyIndex = given.get('modify-index')
+    if (cas && recurse) {
+      err('Cannot specify both -cas and -recurse!')
+      return 1
+    }
+    if (!cas && modifyIndex !== undefined) {
+      err('Cannot specify -modify-index without -cas!')
+      return 1
+    }
     if (cas && (modifyIndex === undefined || !/^\d+$/.test(modifyIndex))) {
       err('Must specify -modify-index with -cas!')
       return 1

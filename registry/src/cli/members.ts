@@ -108,7 +108,12 @@ export const leave: Command = {
   usage: 'leave [options]',
   summary: 'Makes the agent leave the cluster and end',
   flags: [],
-  async run({ client, out }: Call) {
+  async run({ client, rest, out, err }: Call) {
+    // Whoever names a node means that node, and not this agent.
+    if (rest.length > 0) {
+      err(`Error found unexpected args: [${rest.join(' ')}]`)
+      return 1
+    }
     await client.agent.leave()
     out('Graceful leave complete')
     return 0

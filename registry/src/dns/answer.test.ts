@@ -22,6 +22,19 @@ function ask(store: Store, text: string, type: number = types.A, options: Partia
 const texts = (records: readonly Parameters<typeof recordText>[0][]) => records.map(recordText).sort()
 
 describe('an answer about a service', () => {
+  it('a port that no record can hold loses its upper bits and takes no other instance with it', () => {
+    const store = storeOf([
+      service('host1', '10.0.77.22', { Port: 70000 }),
+      service('host2', '10.0.77.16', { Port: -1 }),
+      service('host3', '10.0.77.17', { Port: 80 }),
+    ])
+    assert.deepEqual(texts(ask(store, 'web.service.consul', types.SRV).answers), [
+      'web.service.consul. 0 IN SRV 1 1 4464 host1.node.dc1.consul.',
+      'web.service.consul. 0 IN SRV 1 1 65535 host2.node.dc1.consul.',
+      'web.service.consul. 0 IN SRV 1 1 80 host3.node.dc1.consul.',
+    ])
+  })
+
   it('names an address once, however many ports serve on it', () => {
     const store = storeOf([
       service('host1', '10.0.77.22', { Port: 2001 }),

@@ -275,13 +275,14 @@ class Lookup {
     /** Says whether something is new, so that no record comes twice (RFC 2181 §5). */
     const isNew = (key: string) => !named.has(key) && named.add(key) !== undefined
     for (const instance of instances) {
-      const { node, service } = instance
+      const { node } = instance
       const where = this.#whereaboutsOf(instance)
       if (where === undefined) continue
       const target = this.#targetOf(instance, where)
       if (target === undefined) continue
-      if (!isNew(`SRV ${service.port} ${target.join('.')}`)) continue
-      const data = { type: 'SRV', priority: 1, weight: weightOf(instance), port: service.port, target } as const
+      const port = portOf(instance)
+      if (!isNew(`SRV ${port} ${target.join('.')}`)) continue
+      const data = { type: 'SRV', priority: 1, weight: weightOf(instance), port, target } as const
       result.answers.push(record(this.#question.name, ttl, data))
       if (where.kind === 'name') this.#follows(result, 'additional', where.name, ttl)
       else if (isNew(`A ${target.join('.')}`)) result.additional.push(record(target, ttl, addressData(where.octets)))
@@ -377,6 +378,11 @@ function isHealthy({ checks }: Instance, onlyPassing: boolean): boolean {
 }
 
 /** Of 16 bits on the wire. A status that is neither passing nor a warning weighs 1, as in Consul. */
+/** The catalog takes any number as a port. What the record cannot hold loses its upper bits, as in Consul. */
+function portOf({ service }: Instance): number {
+  return service.port & 0xffff
+}
+
 function weightOf({ service, checks }: Instance): number {
   const warning = checks.some(({ status }) => status === 'warning')
   const known = checks.every(({ status }) => status === 'warning' || status === 'passing')

@@ -152,7 +152,7 @@ function registration(fields: Fields, datacenter: string): Register {
   for (const check of checks) {
     const other = check.text('Node')
     if (other !== '' && other.toLowerCase() !== node.name.toLowerCase()) {
-      throw new Refused(`check's node ${JSON.stringify(other)} does not match node ${JSON.stringify(node.name)}`)
+      throw new Refused(`check node ${JSON.stringify(other)} does not match node ${JSON.stringify(node.name)}`)
     }
   }
   const skipNodeUpdate = fields.boolean('SkipNodeUpdate')

@@ -96,7 +96,9 @@ function useCache(read: ReadOptions, control: string | null): void {
         read.maxStale = 0
     }
   }
-  if (read.freshness === 'consistent') return
+  if (read.freshness === 'consistent') {
+    throw new BadRequest('Cannot specify ?cached with ?consistent, conflicting semantics.')
+  }
   read.cached = true
 }
 

@@ -66,6 +66,29 @@ describe('the command line', function () {
     assert.deepEqual(await run(['kv', 'get', http(), 'foo']), { code: 1, output: 'Error! No key exists at: foo\n' })
   })
 
+  it('words that would do another thing than was meant do nothing', async () => {
+    await run(['kv', 'put', http(), 'kept', 'x'])
+    for (const [words, message] of [
+      [['leave', http(), 'other-node'], /unexpected args: \[other-node\]/],
+      [['kv', 'delete', http(), '-modify-index=1', 'kept'], /-modify-index without -cas/],
+      [['kv', 'delete', http(), '-cas', '-modify-index=1', '-recurse', 'kept'], /both -cas and -recurse/],
+      [['kv', 'put', http(), '-base64', 'kept', '!!'], /base 64/],
+    ] as const) {
+      const { code, output } = await run(words)
+      assert.equal(code, 1, words.join(' '))
+      assert.match(output, message)
+    }
+    assert.equal(await server.get('kept'), 'x')
+    await server.http('DELETE', '/v1/kv/kept')
+  })
+
+  it('a debugger is not opened by a signal', async () => {
+    server.process?.child.kill('SIGUSR1')
+    server.process?.child.kill('SIGUSR2')
+    assert.equal(await until('an answer', () => server.leader()), `${server.address}:8300`)
+    assert.doesNotMatch(server.process?.output ?? '', /Debugger listening/)
+  })
+
   it('members, info, and port 8400 by flag and by environment', async () => {
     const members = await run(['members', http()])
     assert.match(
