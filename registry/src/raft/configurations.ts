@@ -5,7 +5,7 @@
 import { assert, Refused } from '../errors.ts'
 import type { Index } from '../model.ts'
 import { decodeConfiguration } from './codec.ts'
-import type { Configuration, Entry, Server, ServerChange } from './message.ts'
+import type { Configuration, Entry, Server, ServerChange, ServerId } from './message.ts'
 import { voters } from './quorum.ts'
 
 export interface Dated {
@@ -68,11 +68,9 @@ export class Configurations {
     this.#history = kept
   }
 
-  /** @returns whether another configuration is now the committed one. */
-  commit(through: Index): boolean {
-    const before = this.#committed
+  /** Entries up to here are committed. */
+  commit(through: Index): void {
     this.#committed = this.#history.findLastIndex(({ index }) => index <= through)
-    return this.#committed > before
   }
 
   /** A snapshot at `index` was taken; earlier ones will not be asked for. */
@@ -85,6 +83,18 @@ export class Configurations {
   restart(configuration: Configuration, index: Index): void {
     this.#history = [{ index, configuration }]
     this.#committed = 0
+  }
+}
+
+/** @throws Refused when a cluster cannot be founded by `id` with this configuration, with the reason. */
+export function checkFounding({ cluster, servers }: Configuration, id: ServerId): void {
+  if (cluster === '') throw new Refused('cannot bootstrap without a cluster id')
+  if (!servers.some((server) => server.id === id && server.voter)) {
+    throw new Refused(`cannot bootstrap: this server, ${id}, is not among the voters`)
+  }
+  const ids = servers.map((server) => server.id)
+  if (new Set(ids).size < ids.length || ids.includes('')) {
+    throw new Refused(`cannot bootstrap: expected each server once, received ${ids.join(', ')}`)
   }
 }
 

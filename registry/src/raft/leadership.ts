@@ -132,8 +132,6 @@ export class Leadership {
     progress.matched(match, verified, round)
     // Below the start of our log only a snapshot helps; once it is beyond, a snapshot on its way is not waited for.
     if (progress.state === 'replicate' || verified < this.#log.startIndex) return undefined
-    // In probe an answer below the present guess is a late one to an older guess.
-    if (progress.state === 'probe' && verified < progress.next - 1) return undefined
     progress.replicate(verified)
     return 'pipelining'
   }

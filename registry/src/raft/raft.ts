@@ -17,19 +17,15 @@ import { assert, Refused } from '../errors.ts'
 import type { Random } from '../io/random.ts'
 import type { Index, Millis, Term } from '../model.ts'
 import { encodeConfiguration } from './codec.ts'
-import { Configurations, changed, noConfiguration } from './configurations.ts'
+import { changed, checkFounding } from './configurations.ts'
 import { Leadership } from './leadership.ts'
-import { Log } from './log.ts'
 import type {
   Configuration,
   Entry,
   EntryKind,
-  Envelope,
   HardState,
   Message,
-  RaftEvent,
   ReadId,
-  ReadState,
   Ready,
   Role,
   SavePoint,
@@ -37,8 +33,11 @@ import type {
   ServerId,
   SnapshotMark,
 } from './message.ts'
+import { Outbox } from './outbox.ts'
 import { tally, voters, votes } from './quorum.ts'
-import { Saves } from './saves.ts'
+import { ReplicatedLog, type Restored } from './replicated-log.ts'
+
+export type { Restored } from './replicated-log.ts'
 
 export interface RaftOptions {
   id: ServerId
@@ -62,31 +61,17 @@ export const raftOptionsDefault: Omit<RaftOptions, 'id' | 'random'> = {
   inflightBytesMax: 8 * 1024 * 1024,
 }
 
-/** What the disk had: entries follow the snapshot (or index 0) without a gap. */
-export interface Restored {
-  hardState: HardState
-  snapshot: SnapshotMark | undefined
-  entries: Entry[]
-}
-
 type Of<T extends Message['type']> = Extract<Message, { type: T }>
 
 export class Raft {
   readonly id: ServerId
   readonly #options: RaftOptions
-  readonly #log: Log
-  readonly #saves: Saves
-  readonly #configurations: Configurations
+  readonly #log: ReplicatedLog
+  readonly #outbox = new Outbox()
   #term: Term
   #vote: ServerId
   #role: Role = 'follower'
   #leader: ServerId | '' = ''
-  #commit: Index
-  /** Committed entries up to here were handed out. */
-  #applied: Index
-  #snapshotMark: SnapshotMark | undefined
-  /** A leader's snapshot that the replica has not been told to restore yet. */
-  #restoring: SnapshotMark | undefined
   #leadership: Leadership | undefined
   /** As follower: the newest round we answered in this term, and how far we then said to match. */
   #answered = { term: 0, round: 0, match: 0 }
@@ -102,13 +87,9 @@ export class Raft {
   /** After a stall of this process: nothing expires before this, so that what waits in the inbox is heard first. */
   #expireFrom: Millis
   #heartbeatDue = false
-  /** Our own removal is committed: tell the followers, then step down. */
-  #removed = false
 
-  #messages: Envelope[] = []
-  #afterSave: Envelope[] = []
-  #reads: ReadState[] = []
-  #events: RaftEvent[] = []
+  /** The configurations last told of. */
+  #told: { latest: Configuration; committed: Configuration }
 
   constructor(options: RaftOptions, restored: Restored, now: Millis) {
     assert(
@@ -116,34 +97,22 @@ export class Raft {
         options.electionTimeoutMin <= options.electionTimeoutMax,
       `expected heartbeat < election timeout min <= max, received ${options.heartbeatInterval}, ${options.electionTimeoutMin}, ${options.electionTimeoutMax}`,
     )
-    const { hardState, snapshot, entries } = restored
+    const { hardState, snapshot } = restored
     this.id = options.id
     this.#options = options
     this.#term = hardState.term
     this.#vote = hardState.vote
-    this.#snapshotMark = snapshot
-    this.#commit = snapshot?.index ?? 0
-    this.#applied = this.#commit
-    this.#log = new Log({ index: snapshot?.index ?? 0, term: snapshot?.term ?? 0 })
-    this.#configurations = new Configurations(
-      snapshot?.configuration ?? noConfiguration,
-      snapshot?.configurationIndex ?? 0,
-    )
-    for (const entry of entries) {
-      this.#log.append(entry)
-      if (entry.kind === 'configuration') this.#configurations.append(entry)
-    }
+    this.#log = new ReplicatedLog(restored)
+    const { latest, committed } = this.#log.configurations
+    this.#told = { latest, committed }
     // A snapshot can reach the disk before the hard state of its last term. A vote in that term would have been saved
     // before it was given, so there was none.
     if (snapshot !== undefined && snapshot.term > this.#term) {
       this.#term = snapshot.term
       this.#vote = ''
     }
-    assert(
-      this.#log.lastTerm <= this.#term,
-      `the log on disk is of term ${this.#log.lastTerm}, beyond the term on disk, ${this.#term}`,
-    )
-    this.#saves = new Saves(hardState, this.#log.lastIndex)
+    const { lastTerm } = this.#log.entries
+    assert(lastTerm <= this.#term, `the log on disk is of term ${lastTerm}, beyond the term on disk, ${this.#term}`)
     this.#tickedAt = now
     this.#now = now
     this.#expireFrom = now
@@ -163,24 +132,24 @@ export class Raft {
     return this.#leader
   }
   get commit(): Index {
-    return this.#commit
+    return this.#log.commit
   }
   get lastIndex(): Index {
-    return this.#log.lastIndex
+    return this.#log.entries.lastIndex
   }
   /** The latest in the log: the one that counts. */
   get configuration(): Configuration {
-    return this.#configurations.latest
+    return this.#log.configurations.latest
   }
   get committedConfiguration(): Configuration {
-    return this.#configurations.committed
+    return this.#log.configurations.committed
   }
   get snapshotMark(): SnapshotMark | undefined {
-    return this.#snapshotMark
+    return this.#log.snapshotMark
   }
   /** Entries up to here are on this server's disk. */
   get savedIndex(): Index {
-    return this.#saves.savedIndex
+    return this.#log.saves.savedIndex
   }
 
   /** Leader: since a majority was last heard. Others: since a leader was. Infinite: never. */
@@ -191,28 +160,24 @@ export class Raft {
 
   /** How far a server's disk is known to equal this log; undefined: not known here. */
   matchOf(id: ServerId): Index | undefined {
-    return id === this.id ? this.#saves.savedIndex : this.#leadership?.progress(id)?.match
+    return id === this.id ? this.#log.saves.savedIndex : this.#leadership?.progress(id)?.match
   }
 
   /** The term of the entry at `index`; undefined when it is not in the log (any more). */
   termAt(index: Index): Term | undefined {
-    return this.#log.termAt(index)
+    return this.#log.entries.termAt(index)
   }
 
   /** The mark of a snapshot that holds everything up to `index`, the last entry applied. */
   markAt(index: Index): SnapshotMark {
-    const term = this.#log.termAt(index)
-    assert(
-      term !== undefined && index <= this.#applied,
-      `a snapshot at ${index}, but the log has ${this.#log.startIndex} to ${this.#applied} handed out`,
-    )
-    const { configuration, index: configurationIndex } = this.#configurations.at(index)
-    return { index, term, configuration, configurationIndex }
+    return this.#log.markAt(index)
   }
 
   /** Committed entries from `index` on, at least one if there is one; undefined: compacted away, a snapshot is needed. */
   entriesFrom(index: Index, bytesMax: number): Entry[] | undefined {
-    return index <= this.#log.startIndex ? undefined : this.#log.slice(index, this.#commit, bytesMax)
+    return index <= this.#log.entries.startIndex
+      ? undefined
+      : this.#log.entries.slice(index, this.#log.commit, bytesMax)
   }
 
   /** Call it about every `heartbeatInterval`. Only here does waiting end. */
@@ -272,10 +237,10 @@ export class Raft {
 
   /** That Ready, and all before it, are on disk. */
   saved(point: SavePoint): void {
-    this.#saves.complete(point)
+    this.#log.saves.complete(point)
     if (this.#leadership !== undefined) this.#advanceCommit()
     // Our own vote counts when it could not be given again after a crash.
-    else if (this.#role === 'candidate' && this.#saves.isSaved({ term: this.#term, vote: this.id })) {
+    else if (this.#role === 'candidate' && this.#log.saves.isSaved({ term: this.#term, vote: this.id })) {
       this.#countVote(this.id, true, this.#now)
     }
   }
@@ -287,7 +252,7 @@ export class Raft {
   propose(data: Uint8Array[]): Index | undefined {
     assert(data.length > 0, 'expected at least one command to propose')
     if (this.#leadership === undefined || this.#leadership.transferring || this.#removed) return undefined
-    const first = this.#log.lastIndex + 1
+    const first = this.#log.entries.lastIndex + 1
     for (const each of data) this.#append('command', each)
     return first
   }
@@ -302,7 +267,8 @@ export class Raft {
   changeServers(change: ServerChange): Index | undefined {
     const leadership = this.#leadership
     if (leadership === undefined || leadership.transferring) return undefined
-    if (this.#configurations.latestIndex > this.#commit || this.#commit < leadership.startIndex) return undefined
+    if (this.#log.configurations.latestIndex > this.#log.commit || this.#log.commit < leadership.startIndex)
+      return undefined
     const configuration = changed(this.configuration, change)
     const entry = this.#append('configuration', encodeConfiguration(configuration))
     leadership.follow(configuration, entry.index, this.#now)
@@ -316,20 +282,12 @@ export class Raft {
    * @throws Refused when there is any state here, or the configuration is not one to start with
    */
   bootstrap(configuration: Configuration): void {
-    if (this.#term > 0 || this.#log.lastIndex > 0 || this.configuration.servers.length > 0) {
+    if (this.#term > 0 || this.#log.entries.lastIndex > 0 || this.configuration.servers.length > 0) {
       throw new Refused(
-        `cannot bootstrap: this server has state (term ${this.#term}, last index ${this.#log.lastIndex})`,
+        `cannot bootstrap: this server has state (term ${this.#term}, last index ${this.#log.entries.lastIndex})`,
       )
     }
-    const { cluster, servers } = configuration
-    if (cluster === '') throw new Refused('cannot bootstrap without a cluster id')
-    if (!votes(configuration, this.id))
-      throw new Refused(`cannot bootstrap: this server, ${this.id}, is not among the voters`)
-    if (new Set(servers.map(({ id }) => id)).size < servers.length || servers.some(({ id }) => id === '')) {
-      throw new Refused(
-        `cannot bootstrap: expected each server once, received ${servers.map(({ id }) => id).join(', ')}`,
-      )
-    }
+    checkFounding(configuration, this.id)
     this.#term = 1
     this.#append('configuration', encodeConfiguration(configuration))
     // Nobody else can be standing: nobody else knows the members.
@@ -346,16 +304,16 @@ export class Raft {
 
   /** Answered in `Ready.reads`, once no other leader can have committed anything before the request that we do not know. */
   requestRead(id: ReadId, _now: Millis): void {
-    if (this.#leadership === undefined) this.#reads.push({ id, index: undefined })
-    else this.#leadership.requestRead(id, this.#commit)
+    if (this.#leadership === undefined) this.#outbox.reads.push({ id, index: undefined })
+    else this.#leadership.requestRead(id, this.#log.commit)
   }
 
   /** The commit index while our lease holds: nobody else can have committed more. Look again when the answer leaves. */
   leaseIndex(now: Millis): Index | undefined {
     const leadership = this.#leadership
-    if (leadership === undefined || this.#commit < leadership.startIndex) return undefined
+    if (leadership === undefined || this.#log.commit < leadership.startIndex) return undefined
     const end = leadership.leaseEnd(this.configuration)
-    return end !== undefined && now < end ? this.#commit : undefined
+    return end !== undefined && now < end ? this.#log.commit : undefined
   }
 
   /** The replica has brought the snapshot at `mark` to a follower, or has failed to. */
@@ -365,78 +323,31 @@ export class Raft {
 
   /** A snapshot at `mark` is durable here; all but the last `keep` entries it holds are forgotten. */
   compact(mark: SnapshotMark, keep: number): void {
-    if (mark.index <= (this.#snapshotMark?.index ?? 0)) return
-    assert(
-      mark.index <= this.#applied,
-      `a snapshot at ${mark.index}, but only ${this.#applied} entries were handed out`,
-    )
-    assert(
-      this.#log.termAt(mark.index) === mark.term,
-      `a snapshot at ${mark.index} of term ${mark.term}, but that entry has term ${this.#log.termAt(mark.index)}`,
-    )
-    this.#snapshotMark = mark
-    this.#log.compact(mark.index - keep)
-    this.#configurations.compact(mark.index)
+    this.#log.compact(mark, keep)
   }
 
   /** What to save, send and apply now; undefined: nothing. Handed out once. */
   ready(now: Millis): Ready | undefined {
     this.#now = now
     this.#lead(now)
+    this.#tellConfigurations()
+    const { saves, restoring: snapshot } = this.#log
     const hardState = this.#hardState()
-    const hardStateNew = !this.#saves.wasHanded(hardState)
-    const snapshot = this.#restoring
-    // After a snapshot the log on disk starts anew: what follows it is the next Ready's.
-    const entries =
-      snapshot !== undefined || this.#saves.handedIndex >= this.#log.lastIndex
-        ? []
-        : this.#log.slice(this.#saves.handedIndex + 1, this.#log.lastIndex, Number.POSITIVE_INFINITY)
-    const saves = hardStateNew || snapshot !== undefined || entries.length > 0
+    const hardStateNew = !saves.wasHanded(hardState)
+    // After a snapshot the log on disk starts anew: what follows it, and what rests on it, is the next Ready's.
+    const alone = snapshot !== undefined
+    const entries = alone ? [] : this.#log.unsaved()
     let save: SavePoint | undefined
-    if (saves) {
-      const index = snapshot?.index ?? this.#log.lastIndex
-      save = { term: this.#log.termAt(index) as Term, index, ready: this.#saves.hand(hardState, index) }
+    if (hardStateNew || alone || entries.length > 0) {
+      const index = snapshot?.index ?? this.#log.entries.lastIndex
+      save = { term: this.#log.entries.termAt(index) as Term, index, ready: saves.hand(hardState, index) }
     }
-    const messages = this.#messages
-    let afterSave: Envelope[] = []
-    if (snapshot === undefined) {
-      // Nothing to save here: these rest on earlier saves. If one is under way they wait for it, or for the next.
-      if (saves) afterSave = this.#afterSave
-      else if (this.#saves.idle) messages.push(...this.#afterSave)
-      if (saves || this.#saves.idle) this.#afterSave = []
-    }
-    const committed = snapshot === undefined ? this.#handCommitted() : []
-    const { reads, events } = this.#takeNews()
-    this.#messages = []
-    this.#restoring = undefined
-    const nothing =
-      !saves && messages.length === 0 && committed.length === 0 && reads.length === 0 && events.length === 0
-    if (nothing) return undefined
-    return {
-      save,
-      hardState: hardStateNew ? hardState : undefined,
-      entries,
-      snapshot,
-      messages,
-      afterSave,
-      committed,
-      reads,
-      events,
-    }
-  }
-
-  #takeNews(): { reads: ReadState[]; events: RaftEvent[] } {
-    const news = { reads: this.#reads, events: this.#events }
-    this.#reads = []
-    this.#events = []
-    return news
-  }
-
-  #handCommitted(): Entry[] {
-    if (this.#applied >= this.#commit) return []
-    const committed = this.#log.slice(this.#applied + 1, this.#commit, this.#options.entriesBytesMax)
-    this.#applied += committed.length
-    return committed
+    this.#log.restoring = undefined
+    const taken = this.#outbox.take({ saves: save !== undefined && !alone, idle: saves.idle })
+    const committed = alone ? [] : this.#log.handCommitted(this.#options.entriesBytesMax)
+    const { messages, reads, events } = taken
+    if (save === undefined && messages.length + committed.length + reads.length + events.length === 0) return undefined
+    return { save, hardState: hardStateNew ? hardState : undefined, entries, snapshot, committed, ...taken }
   }
 
   /** The leader's share of a turn. */
@@ -444,14 +355,14 @@ export class Raft {
     const leadership = this.#leadership
     if (leadership === undefined) return
     const { configuration } = this
-    const mark = this.#snapshotMark
+    const mark = this.#log.snapshotMark
     const heartbeat = this.#heartbeatDue
     this.#heartbeatDue = false
-    this.#messages.push(...leadership.flush({ now, heartbeat, commit: this.#commit, mark, configuration }))
-    this.#reads.push(...leadership.releaseReads(configuration, this.#commit))
+    this.#outbox.send(...leadership.flush({ now, heartbeat, commit: this.#log.commit, mark, configuration }))
+    this.#outbox.reads.push(...leadership.releaseReads(configuration, this.#log.commit))
     if (!this.#removed) return
     // Followers know the commit by now, and one of them is asked to stand, so that nobody waits for a timeout.
-    this.#messages.push(...leadership.succession(configuration, now))
+    this.#outbox.send(...leadership.succession(configuration, now))
     this.#stepDown('this server is no voter any more', now)
   }
 
@@ -493,7 +404,7 @@ export class Raft {
       case 'append':
       case 'snapshot':
         // Of no round: the sender may lead again in our term, and must not take this for an answer to a round of that.
-        this.#afterSave.push({ to: from, message: this.#refusal(0, 0) })
+        this.#outbox.sendAfterSave(from, this.#refusal(0, 0))
         return false
       case 'voteReply':
         // A refused pre-vote comes from a voter of any term.
@@ -511,18 +422,16 @@ export class Raft {
     if (term > this.#term) {
       this.#term = term
       this.#vote = ''
-      // What we told an older leader of our log need not stay true.
-      this.#afterSave = this.#afterSave.filter(({ message }) => message.type !== 'appendReply')
+      this.#outbox.dropAcknowledgements()
     }
     if (this.#leadership !== undefined) {
-      this.#reads.push(
-        ...this.#leadership.releaseReads(this.configuration, this.#commit),
+      this.#outbox.reads.push(
+        ...this.#leadership.releaseReads(this.configuration, this.#log.commit),
         ...this.#leadership.abandonReads(),
       )
       this.#leadership = undefined
-      this.#removed = false
       if (before.term < term)
-        this.#events.push({ type: 'stepDown', reason: `term ${term} has begun`, term: before.term })
+        this.#outbox.events.push({ type: 'stepDown', reason: `term ${term} has begun`, term: before.term })
     }
     // Only hearing a leader or giving a vote puts an election off: a hopeless candidate must not keep others from standing.
     if (before.role === 'leader') this.#electionDeadline = now + this.#electionTimeout()
@@ -533,20 +442,20 @@ export class Raft {
   }
 
   #stepDown(reason: string, now: Millis): void {
-    this.#events.push({ type: 'stepDown', reason, term: this.#term })
+    this.#outbox.events.push({ type: 'stepDown', reason, term: this.#term })
     this.#becomeFollower(this.#term, '', now)
   }
 
   #tellRole(): void {
-    this.#events.push({ type: 'role', role: this.#role, term: this.#term, leader: this.#leader })
+    this.#outbox.events.push({ type: 'role', role: this.#role, term: this.#term, leader: this.#leader })
   }
 
   #becomeLeader(now: Millis, granted: number): void {
-    this.#events.push({ type: 'electionWon', term: this.#term, tally: granted })
+    this.#outbox.events.push({ type: 'electionWon', term: this.#term, tally: granted })
     this.#role = 'leader'
     this.#leader = this.id
-    this.#leadership = new Leadership(this.#options, this.#log, this.#term, now)
-    this.#leadership.follow(this.configuration, this.#configurations.latestIndex, now)
+    this.#leadership = new Leadership(this.#options, this.#log.entries, this.#term, now)
+    this.#leadership.follow(this.configuration, this.#log.configurations.latestIndex, now)
     this.#tellRole()
     // An entry of our own term, so that what older leaders left can be committed (§5.4.2, §8).
     this.#append('empty', new Uint8Array(0))
@@ -571,20 +480,22 @@ export class Raft {
    * that only we have the entry that removes us, and that nobody can be elected without us (thesis §4.2.2, figure 4.6).
    */
   #mayStand(): boolean {
-    if (this.#restoring !== undefined) return false
-    return this.#configurations.possible.some((configuration) => votes(configuration, this.id))
+    if (this.#log.restoring !== undefined) return false
+    return this.#log.configurations.possible.some((configuration) => votes(configuration, this.id))
   }
 
   /** Nobody else can be leading or standing: there is nobody to wait for. */
   #isAlone(): boolean {
     if (this.#role !== 'follower' || !votes(this.configuration, this.id)) return false
-    return this.#configurations.possible.every((configuration) => voters(configuration).every((id) => id === this.id))
+    return this.#log.configurations.possible.every((configuration) =>
+      voters(configuration).every((id) => id === this.id),
+    )
   }
 
   #electionTimedOut(now: Millis): void {
     this.#electionDeadline = now + this.#electionTimeout()
     if (this.#leader !== '' || this.#mayStand())
-      this.#events.push({ type: 'electionTimeout', lastLeader: this.#leader })
+      this.#outbox.events.push({ type: 'electionTimeout', lastLeader: this.#leader })
     if (this.#mayStand()) {
       this.#standPre(now)
     } else if (this.#leader !== '') {
@@ -600,7 +511,7 @@ export class Raft {
     this.#leader = ''
     this.#votes.clear()
     if (changes) this.#tellRole()
-    this.#askForVotes({ pre: true, transfer: false, outbox: this.#messages })
+    this.#askForVotes({ pre: true, transfer: false })
     this.#countVote(this.id, true, now)
   }
 
@@ -613,21 +524,23 @@ export class Raft {
     this.#votesFrom = now
     this.#electionDeadline = now + this.#electionTimeout()
     this.#tellRole()
-    // After the save: a request that outlives our memory of it could get two votes out of us.
-    this.#askForVotes({ pre: false, transfer, outbox: this.#afterSave })
+    this.#askForVotes({ pre: false, transfer })
   }
 
-  #askForVotes({ pre, transfer, outbox }: { pre: boolean; transfer: boolean; outbox: Envelope[] }): void {
+  #askForVotes({ pre, transfer }: { pre: boolean; transfer: boolean }): void {
     const term = pre ? this.#term + 1 : this.#term
-    const { lastIndex, lastTerm } = this.#log
+    const { lastIndex, lastTerm } = this.#log.entries
     for (const to of voters(this.configuration)) {
       if (to === this.id) continue
-      outbox.push({ to, message: { type: 'vote', term, pre, lastIndex, lastTerm, transfer } })
+      const message: Message = { type: 'vote', term, pre, lastIndex, lastTerm, transfer }
+      // After the save: a request that outlives our memory of it could get two votes out of us.
+      if (pre) this.#outbox.send({ to, message })
+      else this.#outbox.sendAfterSave(to, message)
     }
   }
 
   #onVote(from: ServerId, message: Of<'vote'>, now: Millis): void {
-    const { lastIndex, lastTerm } = this.#log
+    const { lastIndex, lastTerm } = this.#log.entries
     const upToDate = message.lastTerm > lastTerm || (message.lastTerm === lastTerm && message.lastIndex >= lastIndex)
     const free = message.term > this.#term || this.#vote === from || (this.#vote === '' && this.#leader === '')
     if (!upToDate || !free) {
@@ -637,18 +550,18 @@ export class Raft {
     const { pre, term } = message
     const reply: Message = { type: 'voteReply', term, pre, granted: true, heardLeader: false }
     if (pre) {
-      this.#messages.push({ to: from, message: reply })
+      this.#outbox.send({ to: from, message: reply })
       return
     }
     this.#becomeFollower(term, '', now)
     this.#vote = from
     this.#electionDeadline = now + this.#electionTimeout()
-    this.#afterSave.push({ to: from, message: reply })
+    this.#outbox.sendAfterSave(from, reply)
   }
 
   #refuseVote(to: ServerId, { pre }: Of<'vote'>, heardLeader: boolean): void {
     const message: Message = { type: 'voteReply', term: this.#term, pre, granted: false, heardLeader }
-    this.#afterSave.push({ to, message })
+    this.#outbox.sendAfterSave(to, message)
   }
 
   #onVoteReply(from: ServerId, message: Of<'voteReply'>, now: Millis): void {
@@ -674,7 +587,7 @@ export class Raft {
     this.#votes.set(from, granted)
     const { outcome, granted: count } = tally(this.configuration, this.#votes)
     if (granted && this.#role === 'candidate') {
-      this.#events.push({ type: 'voteGranted', from, term: this.#term, tally: count })
+      this.#outbox.events.push({ type: 'voteGranted', from, term: this.#term, tally: count })
     }
     if (outcome === 'won') {
       if (this.#role === 'preCandidate') this.#stand(now, false)
@@ -694,16 +607,14 @@ export class Raft {
 
   #onAppend(from: ServerId, message: Of<'append'>, now: Millis): void {
     this.#hearLeader(from, now)
-    const verified = this.#merge(message)
+    const { round, previousIndex, previousTerm, entries } = message
+    const verified = this.#log.merge(previousIndex, previousTerm, entries)
     if (verified === undefined) {
-      this.#afterSave.push({
-        to: from,
-        message: this.#refusal(message.round, message.previousIndex, message.previousTerm),
-      })
+      this.#outbox.sendAfterSave(from, this.#refusal(round, previousIndex, previousTerm))
       return
     }
     // Only what this very message showed to be the leader's: our log may go on differently (§5.3, figure 2).
-    this.#advanceCommitTo(Math.min(message.commit, verified))
+    this.#log.advanceCommit(Math.min(message.commit, verified))
     this.#acknowledge(from, message, verified)
   }
 
@@ -719,66 +630,19 @@ export class Raft {
     this.#electionDeadline = now + this.#electionTimeout()
   }
 
-  /** Takes the leader's entries. Returns up to where our log now certainly equals the leader's; undefined: it does not fit. */
-  #merge({ previousIndex, previousTerm, entries }: Of<'append'>): Index | undefined {
-    // Committed entries are the same everywhere, also those that we have compacted away.
-    const known = this.#commit
-    if (previousIndex > known && this.#log.termAt(previousIndex) !== previousTerm) return undefined
-    let verified = Math.max(previousIndex, known)
-    for (const entry of entries) {
-      const term = this.#log.termAt(entry.index)
-      if (entry.index <= known) {
-        assert(
-          term === undefined || term === entry.term,
-          `committed entry ${entry.index} is of term ${term} here and of term ${entry.term} at the leader`,
-        )
-        continue
-      }
-      if (term !== entry.term) {
-        // Only a real conflict cuts: a late, shorter message must not take back what we have acknowledged.
-        if (term !== undefined) this.#truncate(entry.index)
-        this.#take(entry)
-      }
-      verified = entry.index
-    }
-    return verified
-  }
-
-  #truncate(from: Index): void {
-    assert(from > this.#commit, `entry ${from} would be cut off, but ${this.#commit} are committed`)
-    this.#log.truncate(from)
-    this.#saves.truncate(from)
-    this.#configurations.truncate(from)
-  }
-
   #acknowledge(to: ServerId, { round, entries }: { round: number; entries: readonly Entry[] }, verified: Index): void {
-    const saved = Math.min(verified, this.#saves.savedIndex)
-    if (this.#saves.isSaved(this.#hardState()) && (saved === verified || entries.length === 0)) {
+    const saved = Math.min(verified, this.#log.saves.savedIndex)
+    if (this.#log.saves.isSaved(this.#hardState()) && (saved === verified || entries.length === 0)) {
       // It only told us of a commit: an answer would say nothing new.
       const { term, round: before, match } = this.#answered
       if (entries.length === 0 && term === this.#term && round <= before && saved <= match) return
       this.#answered = { term: this.#term, round, match: saved }
       // Rests on what is on disk already: it need not wait, and a slow disk does not look like a dead server.
-      this.#messages.push({ to, message: this.#acceptance(round, saved, verified) })
+      this.#outbox.send({ to, message: this.#acceptance(round, saved, verified) })
       return
     }
     this.#answered = { term: this.#term, round, match: verified }
-    const last = this.#afterSave.at(-1)
-    const message = this.#acceptance(round, verified, verified)
-    // Of several in one turn the last says it all.
-    if (
-      last?.to === to &&
-      last.message.type === 'appendReply' &&
-      last.message.success &&
-      last.message.match <= verified
-    ) {
-      this.#afterSave[this.#afterSave.length - 1] = {
-        to,
-        message: { ...message, round: Math.max(round, last.message.round) },
-      }
-    } else {
-      this.#afterSave.push({ to, message })
-    }
+    this.#outbox.acknowledgeAfterSave(to, this.#acceptance(round, verified, verified))
   }
 
   #acceptance(round: number, match: Index, verified: Index): Of<'appendReply'> {
@@ -787,7 +651,7 @@ export class Raft {
   }
 
   #refusal(round: number, refused: Index, refusedTerm: Term = 0): Message {
-    const hint = this.#log.meetingPoint(refused, refusedTerm)
+    const hint = this.#log.entries.meetingPoint(refused, refusedTerm)
     return {
       type: 'appendReply',
       term: this.#term,
@@ -802,75 +666,55 @@ export class Raft {
 
   #onSnapshot(from: ServerId, { mark, round }: Of<'snapshot'>, now: Millis): void {
     this.#hearLeader(from, now)
-    const wholeLog = { round, entries: [] }
-    if (mark.index <= this.#commit) {
-      this.#acknowledge(from, wholeLog, this.#commit)
-      return
+    if (mark.index <= this.#log.commit) {
+      this.#acknowledge(from, { round, entries: [] }, this.#log.commit)
+    } else if (this.#log.install(mark)) {
+      this.#acknowledge(from, { round, entries: [] }, mark.index)
+    } else {
+      // Not before the save, even if the disk is idle now: the Ready that brings the snapshot is still to come.
+      this.#outbox.sendAfterSave(from, this.#acceptance(round, mark.index, mark.index))
     }
-    if (this.#log.termAt(mark.index) === mark.term) {
-      // Our log holds all of it already, and what follows stays (Raft figure 13, step 6). Applying it is quicker.
-      this.#advanceCommitTo(mark.index)
-      this.#acknowledge(from, wholeLog, mark.index)
-      return
-    }
-    this.#log.restart(mark)
-    this.#saves.truncate(1)
-    this.#saves.handedIndex = mark.index
-    this.#configurations.restart(mark.configuration, mark.configurationIndex)
-    this.#snapshotMark = mark
-    this.#restoring = mark
-    this.#commit = mark.index
-    this.#applied = mark.index
-    this.#tellConfiguration(mark.configuration, mark.configurationIndex, true)
-    // Through the save even if the disk is idle: `savedIndex` is 0 until this Ready is done.
-    this.#afterSave.push({ to: from, message: this.#acceptance(round, mark.index, mark.index) })
   }
 
   // --- the log, as the leader
 
   #onAppendReply(from: ServerId, message: Of<'appendReply'>, now: Millis): void {
     const outcome = this.#leadership?.answered(from, message, now)
-    if (outcome === 'pipelining') this.#events.push({ type: 'pipelining', to: from })
+    if (outcome === 'pipelining') this.#outbox.events.push({ type: 'pipelining', to: from })
     else if (outcome !== undefined)
-      this.#events.push({ type: 'lostEntries', follower: from, acknowledged: outcome.lost })
+      this.#outbox.events.push({ type: 'lostEntries', follower: from, acknowledged: outcome.lost })
     this.#advanceCommit()
   }
 
   #append(kind: EntryKind, data: Uint8Array): Entry {
-    const entry: Entry = { index: this.#log.lastIndex + 1, term: this.#term, kind, data }
-    this.#take(entry)
-    return entry
-  }
-
-  #take(entry: Entry): void {
+    const entry: Entry = { index: this.lastIndex + 1, term: this.#term, kind, data }
     this.#log.append(entry)
-    if (entry.kind !== 'configuration') return
-    this.#configurations.append(entry)
-    this.#tellConfiguration(this.configuration, entry.index, false)
+    return entry
   }
 
   #advanceCommit(): void {
     const leadership = this.#leadership
     if (leadership === undefined) return
-    const replicated = leadership.replicated(this.configuration, this.#saves.savedIndex)
+    const { entries, saves } = this.#log
+    const replicated = leadership.replicated(this.configuration, saves.savedIndex)
     // Raft §5.4.2: an older term's entry may be on a majority and still be replaced (figure 8); it is committed only by
     // committing one of our own term after it.
-    if (replicated > this.#commit && this.#log.termAt(replicated) === this.#term) this.#advanceCommitTo(replicated)
+    if (entries.termAt(replicated) === this.#term) this.#log.advanceCommit(replicated)
   }
 
-  #advanceCommitTo(index: Index): void {
-    if (index <= this.#commit) return
-    this.#commit = index
-    if (!this.#configurations.commit(index)) return
-    const { committed, committedIndex } = this.#configurations
-    this.#tellConfiguration(committed, committedIndex, true)
-    this.#removed =
-      this.#leadership !== undefined &&
-      committedIndex === this.#configurations.latestIndex &&
-      !votes(committed, this.id)
+  /** Our own removal, or the loss of our vote, is committed. */
+  get #removed(): boolean {
+    const { committed, committedIndex, latestIndex } = this.#log.configurations
+    return this.#leadership !== undefined && committedIndex === latestIndex && !votes(committed, this.id)
   }
 
-  #tellConfiguration(configuration: Configuration, index: Index, committed: boolean): void {
-    this.#events.push({ type: 'configuration', configuration, index, committed })
+  /** Tells of the configurations in force and committed, when they are others than before. */
+  #tellConfigurations(): void {
+    const { latest, latestIndex, committed, committedIndex } = this.#log.configurations
+    const tell = (configuration: Configuration, index: Index, isCommitted: boolean) =>
+      this.#outbox.events.push({ type: 'configuration', configuration, index, committed: isCommitted })
+    if (latest !== this.#told.latest && latest !== committed) tell(latest, latestIndex, false)
+    if (committed !== this.#told.committed) tell(committed, committedIndex, true)
+    this.#told = { latest, committed }
   }
 }
