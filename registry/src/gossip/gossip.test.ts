@@ -633,15 +633,31 @@ describe('a pool under strain', () => {
     assert.ok(first.size >= 9, `${first.size}`)
   })
 
-  it('three hundred members agree, and cost little when nothing happens', () => {
+  it('a hundred members agree, and say little when nothing happens', () => {
     const pool = new Pool(1)
-    pool.startJoined(300)
+    pool.startJoined(100)
     pool.until(() => pool.converged(), 60_000)
     pool.run(5_000)
     const before = pool.datagramsSent
     pool.run(10_000)
     // One ping and one answer for each member a second.
-    assert.ok(pool.datagramsSent - before <= 2.2 * 300 * 10, `${pool.datagramsSent - before}`)
+    assert.ok(pool.datagramsSent - before <= 2.2 * 100 * 10, `${pool.datagramsSent - before}`)
+  })
+
+  it('in a pool of three hundred a member sends one ping a second and one state in two and a half minutes', () => {
+    const wire = new Wire()
+    wire.meet(...Array.from({ length: 299 }, (_, place) => `b${place}`))
+    const counts = { ping: 0, state: 0 }
+    for (let tick = 0; tick < 3_000; tick++) {
+      for (const message of wire.run(100).flatMap(({ messages }) => messages)) {
+        if (message.type === 'ping') {
+          counts.ping++
+          wire.hear({ type: 'ack', sequence: message.sequence, from: message.target })
+        } else if (message.type === 'state') counts.state++
+      }
+    }
+    assert.ok(counts.ping >= 299 && counts.ping <= 300, `${counts.ping}`)
+    assert.ok(counts.state >= 1 && counts.state <= 3, `${counts.state}`)
   })
 
   it('the WAN pool takes its time', () => {

@@ -116,12 +116,12 @@ function run(seed: number): void {
   let nextJoin = pool.now
   const agreed = () => {
     if (pool.now >= nextJoin) {
-      nextJoin = pool.now + 30_000
+      nextJoin = pool.now + 5_000
       joinIslands(pool)
     }
     return pool.converged()
   }
-  pool.until(agreed, 240_000, 'agreement')
+  pool.until(agreed, 120_000, 'agreement')
   watch.look(pool)
 }
 
