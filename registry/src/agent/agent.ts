@@ -16,7 +16,7 @@ import { Forward } from './forward.ts'
 import { Absences, Leader, Tombstones } from './leader.ts'
 import { Local } from './local.ts'
 import { Membership } from './membership.ts'
-import { type NodeFile, openNodeFile } from './node-file.ts'
+import { expectWhole, type NodeFile, openNodeFile } from './node-file.ts'
 import { Observer } from './observer.ts'
 import { frameKind, Peers } from './peers.ts'
 import { Reconciler } from './reconciler.ts'
@@ -93,6 +93,8 @@ export class Agent implements AgentSurface {
   #lastLeader: NodeId | '' = ''
   #syncsBegun = 0
   readonly #awaitingSync = new Set<{ run: number; resolve(): void }>()
+  /** The log of this server was there when it started. */
+  readonly #hadLog: boolean
   #mayBootstrap = false
   #lookingAgain = false
   #stopped = false
@@ -112,6 +114,8 @@ export class Agent implements AgentSurface {
           ...options.raft,
         })
       : undefined
+    if (replica !== undefined) expectWhole(nodeFile, replica.status)
+    await nodeFile.begin()
     const agent = new Agent(io, options, { nodeFile, local, store, replica })
     wake = () => agent.#sync.wake()
     agent.#begin()
@@ -133,6 +137,7 @@ export class Agent implements AgentSurface {
     this.local = new SettledLocal(parts.local, () => this.#synced())
     this.#store = parts.store
     this.#replica = parts.replica
+    this.#hadLog = parts.replica?.status.hasState === true
     this.#peers = new Peers(io, this.#deadlines)
     io.network.onFrame('rpc', (bytes, reply) => {
       if (bytes[0] === frameKind.raft) this.#replica?.receive(bytes, reply)
@@ -492,7 +497,11 @@ export class Agent implements AgentSurface {
   }
 
   #onFollowing(): void {
-    const { leading, leader } = this.#following
+    const { leading, leader, cluster } = this.#following
+    // Not before the log has it: a crash in between would look as if the log had been taken away.
+    if (cluster !== '' && (this.#hadLog || (this.#replica?.status.walSyncs ?? 0) > 0)) {
+      void this.#nodeFile.keepCluster(cluster)
+    }
     if (leading !== this.#wasLeading) {
       this.#wasLeading = leading
       this.#io.log('info', 'consul', leading ? 'cluster leadership acquired' : 'cluster leadership lost')
