@@ -21,6 +21,8 @@ export interface Command {
   name: string
   usage: string
   summary: string
+  /** Stands before the reason when it throws. Default: `Error`. */
+  failing?: string
   flags: readonly Flag[]
   /** @returns the exit code: 0 done, 1 failed, 2 nothing matched */
   run(call: Call): Promise<number>

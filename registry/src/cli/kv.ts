@@ -6,6 +6,7 @@ export const kvGet: Command = {
   name: 'kv get',
   usage: 'kv get [options] [KEY_OR_PREFIX]',
   summary: 'Shows the value of a key, or keys and values under a prefix',
+  failing: 'Error querying Consul agent',
   flags: [
     { name: 'base64', takes: 'nothing', help: 'Values as base64.' },
     { name: 'detailed', takes: 'nothing', help: 'Indexes and flags as well.' },
@@ -18,7 +19,7 @@ export const kvGet: Command = {
     const { client, given, rest, out, err, raw } = call
     const is = (flag: string) => given.get(flag) === 'true'
     const options = { stale: is('stale') }
-    if (rest.length > 1) return tooMany(call, rest)
+    if (rest.length > 1) return tooMany(call, '1')
     const key = (rest[0] ?? '').replace(/^\//, '')
     if (is('keys')) {
       const { value } = await client.kv.keys(key, given.get('separator') ?? '/', options)
@@ -55,6 +56,7 @@ export const kvPut: Command = {
   name: 'kv put',
   usage: 'kv put [options] KEY [DATA]',
   summary: 'Writes a value; DATA is text, @file, or - for standard input',
+  failing: 'Error! Failed writing data',
   flags: [
     { name: 'base64', takes: 'nothing', help: 'DATA is base64.' },
     { name: 'cas', takes: 'nothing', help: 'Only if the key is still at -modify-index.' },
@@ -68,7 +70,7 @@ export const kvPut: Command = {
       err('Error! Missing KEY argument')
       return 1
     }
-    if (rest.length > 2) return tooMany(call, rest)
+    if (rest.length > 2) return tooMany(call, '1 or 2')
     const cas = given.get('cas') === 'true'
     const modifyIndex = given.get('modify-index')
     if (cas && modifyIndex === undefined) {
@@ -107,6 +109,7 @@ export const kvDelete: Command = {
   name: 'kv delete',
   usage: 'kv delete [options] KEY_OR_PREFIX',
   summary: 'Removes a key, or all keys under a prefix',
+  failing: 'Error! Failed deleting',
   flags: [
     { name: 'cas', takes: 'nothing', help: 'Only if the key is still at -modify-index.' },
     { name: 'modify-index', takes: 'value', help: 'For -cas.' },
@@ -117,7 +120,7 @@ export const kvDelete: Command = {
     const recurse = given.get('recurse') === 'true'
     const cas = given.get('cas') === 'true'
     const [text] = rest
-    if (rest.length > 1) return tooMany(call, rest)
+    if (rest.length > 1) return tooMany(call, '1')
     if (text === undefined && !recurse) {
       err('Error! Missing KEY argument')
       return 1
@@ -146,8 +149,8 @@ export const kvDelete: Command = {
   },
 }
 
-function tooMany({ err }: Call, rest: readonly string[]): number {
-  err(`Too many arguments (received ${rest.length}): ${rest.join(' ')}`)
+function tooMany({ err, rest }: Call, expected: string): number {
+  err(`Error! Too many arguments (expected ${expected}, got ${rest.length})`)
   return 1
 }
 

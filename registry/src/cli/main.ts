@@ -60,7 +60,7 @@ async function call(command: Command, words: string[]): Promise<number> {
       raw: (bytes) => process.stdout.write(bytes),
     })
   } catch (error) {
-    console.error(`Error: ${(error as Error).message}`)
+    console.error(`${command.failing ?? 'Error'}: ${(error as Error).message}`)
     return 1
   }
 }

@@ -8,6 +8,7 @@ export const members: Command = {
   name: 'members',
   usage: 'members [options]',
   summary: 'Lists the members of the cluster',
+  failing: 'Error retrieving members',
   flags: [
     { name: 'detailed', takes: 'nothing', help: 'Everything a member says of itself.' },
     {
@@ -17,7 +18,7 @@ export const members: Command = {
       help: 'Only members whose status matches this regular expression.',
     },
     { name: 'wan', takes: 'nothing', help: 'The pool of servers of all datacenters.' },
-    { name: 'segment', takes: 'value', help: 'Accepted; there are no segments.' },
+    { name: 'segment', takes: 'value', help: 'There are no segments: any but the default is an error.' },
   ],
   async run({ client, given, out, err }: Call) {
     let pattern: RegExp
@@ -26,6 +27,9 @@ export const members: Command = {
     } catch (error) {
       err(`Failed to compile status regexp: ${(error as Error).message}`)
       return 1
+    }
+    if ((given.get('segment') ?? '') !== '') {
+      throw new Error('Network segments are not supported in this version of Consul')
     }
     const answer = await client.agent.members(given.get('wan') === 'true' ? 'wan' : 'lan')
     const shown = answer.value.filter(({ Status }) => pattern.test(statusNames[Status] ?? 'none'))
@@ -52,7 +56,7 @@ function plain(members: MemberShape[]): string[][] {
         (Tags.build ?? '').replace(/:.*$/, ''),
         String(ProtocolCur),
         Tags.dc ?? '',
-        server ? '<all>' : '<default>',
+        segment(Tags),
       ]
     }),
   ]
@@ -65,7 +69,7 @@ function detailed(members: MemberShape[]): string[][] {
       Name,
       address(Addr, Port),
       statusNames[Status] ?? 'none',
-      Object.entries(Tags)
+      Object.entries({ ...Tags, segment: segment(Tags) })
         .map(([key, value]) => `${key}=${value}`)
         .sort()
         .join(','),
@@ -73,6 +77,8 @@ function detailed(members: MemberShape[]): string[][] {
   ]
 }
 
+/** Consul's words for what there is without segments. */
+const segment = (tags: MemberShape['Tags']) => (tags.role === 'consul' ? '<all>' : '<default>')
 const address = (host: string, port: number) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)
 
 export const join: Command = {
@@ -107,6 +113,7 @@ export const leave: Command = {
   name: 'leave',
   usage: 'leave [options]',
   summary: 'Makes the agent leave the cluster and end',
+  failing: 'Error leaving',
   flags: [],
   async run({ client, rest, out, err }: Call) {
     // Whoever names a node means that node, and not this agent.
@@ -124,6 +131,7 @@ export const forceLeave: Command = {
   name: 'force-leave',
   usage: 'force-leave [options] name',
   summary: 'Makes a failed member count as left',
+  failing: 'Error force leaving',
   flags: [{ name: 'prune', takes: 'nothing', help: 'Forget the member altogether.' }],
   async run({ client, given, rest, err }: Call) {
     const [name] = rest
@@ -140,6 +148,7 @@ export const info: Command = {
   name: 'info',
   usage: 'info [options]',
   summary: 'Shows what the agent says of itself',
+  failing: 'Error querying agent',
   flags: [],
   async run({ client, out }: Call) {
     const { value } = await client.agent.self()

@@ -102,6 +102,33 @@ describe('the command line', function () {
     assert.equal((await run(['members', http(), '-status=failed'])).code, 2)
   })
 
+  it('what goes wrong is said in the old words', async () => {
+    for (const [words, output] of [
+      [['kv', 'put', http()], 'Error! Missing KEY argument\n'],
+      [['kv', 'get', http()], 'Error! Missing KEY argument\n'],
+      [['kv', 'put', http(), 'a', 'b', 'c'], 'Error! Too many arguments (expected 1 or 2, got 3)\n'],
+      [['kv', 'put', http(), '-cas', 'a', 'b'], 'Must specify -modify-index with -cas!\n'],
+      [['join', http()], 'At least one address to join must be specified.\n'],
+      [['force-leave', http()], 'A single node name must be specified to force leave.\n'],
+      [
+        ['force-leave', http(), 'nope'],
+        "Error force leaving: Unexpected response code: 500 (agent: No node found with name 'nope')\n",
+      ],
+    ] as const) {
+      assert.deepEqual(await run(words), { code: 1, output }, words.join(' '))
+    }
+    const refused = await run(['join', http(), third.address])
+    assert.ok(
+      refused.output.startsWith(
+        `Error joining address '${third.address}': Unexpected response code: 500 (1 error occurred:\n\t* Failed to join ${third.address}`,
+      ),
+      refused.output,
+    )
+    assert.equal(refused.output.match(/error occurred/g)?.length, 1, refused.output)
+    assert.match((await run(['members', http(), '-segment=a'])).output, /Network segments are not supported/)
+    assert.match((await run(['members', http(), '-detailed'])).output, /role=consul,segment=<all>,vsn=2/)
+  })
+
   it('an agent that cannot be reached is named with its address', async () => {
     const { code, output } = await run(['members', `-http-addr=${spare.address}:8500`])
     assert.equal(code, 1)
