@@ -54,10 +54,9 @@ describe('the compose project, one file on every host', () => {
     const compose = (host: HostName, words: string) =>
       hosts.type(host, `cd ${home(host)}/compose && ${given()} ${command} -f compose.yml ${words} 2>&1`)
     const report = async () => {
-      const log = () =>
-        compose('host3', 'logs --tail 40 distributed_client').replaceAll(/^distributed_client\S*\s*\| /gm, '')
+      const container = compose('host3', 'ps -q distributed_client').split('\n').at(-1)
       await until(60, 'the report of four instances', () => {
-        assertReport(log())
+        assertReport(hosts.type('host3', `docker logs --tail 40 ${container}`))
         return true
       })
     }
@@ -171,7 +170,7 @@ describe('the compose project, one file on every host', () => {
     it('several addresses: it says which it took, and how to choose', () => {
       hosts.type(
         'host1',
-        'ip link add second type dummy && ip addr add 192.168.77.1/24 dev second && ip link set second up',
+        'ip link add second type bridge && ip addr add 192.168.77.1/24 dev second && ip link set second up',
       )
       try {
         const { output } = run('', 'COMPOSE=true')
