@@ -30,10 +30,22 @@ const ttl: CheckDefinition = {
   how: { type: 'ttl', ttl: 10_000 },
 }
 
-/** A node with a disk of its own, on which `fails` makes the writing of a file fail. */
+/**
+ * A node with a disk of its own, on which `fails` makes the writing of a file fail; `lateFailure`: the next operation of
+ * that kind fails after it happened.
+ */
 function node(files = new Map<string, string>(), fails = (_file: string) => false) {
   const refuse = (file: string) => {
     if (fails(file)) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' })
+  }
+  let late = ''
+  const lateFailure = (operation: 'rename' | 'remove') => {
+    late = operation
+  }
+  const failLate = (operation: 'rename' | 'remove', file: string) => {
+    if (late !== operation || file.endsWith('.new')) return
+    late = ''
+    throw Object.assign(new Error(`i/o error, ${operation}`), { code: 'EIO' })
   }
   const disk: Partial<Disk> = {
     list: async (folder) =>
@@ -51,14 +63,16 @@ function node(files = new Map<string, string>(), fails = (_file: string) => fals
     rename: async (from, to) => {
       files.set(to, files.get(from) as string)
       files.delete(from)
+      failLate('rename', to)
     },
     remove: async (file) => {
       refuse(file)
       files.delete(file)
+      failLate('remove', file)
     },
   }
   const io = { disk, clock: { now: () => 0, wall: () => 0 }, random: new Random(1), log: () => {} } as unknown as Io
-  return { files, open: (reserved?: string) => Local.open(io, () => {}, reserved) }
+  return { files, lateFailure, open: (reserved?: string) => Local.open(io, () => {}, reserved) }
 }
 const ids = (local: Local) => [
   local.services().map(({ definition }) => definition.id),
@@ -110,6 +124,32 @@ describe('services and checks of this agent', () => {
     const local = await open()
     await assert.rejects(local.registerService(web, [], false), /no space left/)
     assert.deepEqual(ids(local), [[], []])
+  })
+
+  it('a write that failed but happened does not come back after a restart', async () => {
+    for (const last of ['deregistered', 'registered as before', 'unknown'] as const) {
+      const { open, lateFailure } = node()
+      const local = await open()
+      if (last === 'registered as before') await local.registerService(web, [], false)
+      lateFailure('rename')
+      await assert.rejects(local.registerService({ ...web, port: 81 }, [], false), /i\/o error/)
+      if (last === 'deregistered') await local.registerService({ ...web, port: 82 }, [], false)
+      if (last === 'registered as before') await local.registerService(web, [], false)
+      else if (last === 'deregistered') await local.deregisterService('web1')
+      else await assert.rejects(local.deregisterService('web1'), NotFound)
+      const ports = (await open()).services().map(({ definition }) => definition.port)
+      assert.deepEqual(ports, last === 'registered as before' ? [80] : [], last)
+    }
+  })
+
+  it('what is registered again after a removal that failed but happened is there after a restart', async () => {
+    const { open, lateFailure } = node()
+    const local = await open()
+    await local.registerService(web, [], false)
+    lateFailure('remove')
+    await assert.rejects(local.deregisterService('web1'), /i\/o error/)
+    await local.registerService(web, [], false)
+    assert.deepEqual(ids(await open()), [['web1'], []])
   })
 
   it('a damaged file is named, and nothing is made of it', async () => {

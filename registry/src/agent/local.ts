@@ -27,6 +27,11 @@ export class Local implements LocalSurface {
   readonly #services = new Map<ServiceId, Kept<ServiceDefinition>>()
   readonly #kept = new Map<CheckId, Kept<CheckDefinition>>()
   readonly #checks: Checks
+  /**
+   * Files whose last writing or removing failed, by folder and id. It may have happened all the same and would count at
+   * the next start: until it succeeds, the disk is not believed to say what the maps say.
+   */
+  readonly #doubtful = new Map<string, number>()
   #nextFile = 1
   #nextExpiry: Millis
   #lastTick: Millis
@@ -107,7 +112,10 @@ export class Local implements LocalSurface {
 
   deregisterService(id: ServiceId): Promise<void> {
     return this.#inTurn(async () => {
-      if (!this.#services.has(id)) throw new NotFound(`Unknown service "${id}"`)
+      if (!this.#services.has(id)) {
+        await this.#forget('services', this.#services, id)
+        throw new NotFound(`Unknown service "${id}"`)
+      }
       // First the service: left behind without its checks it would count as healthy.
       await this.#forget('services', this.#services, id)
       for (const { definition } of [...this.#kept.values()]) {
@@ -128,7 +136,10 @@ export class Local implements LocalSurface {
 
   deregisterCheck(id: CheckId): Promise<void> {
     return this.#inTurn(async () => {
-      if (!this.#kept.has(id)) throw new NotFound(`Unknown check "${id}"`)
+      if (!this.#kept.has(id)) {
+        await this.#forget('checks', this.#kept, id)
+        throw new NotFound(`Unknown check "${id}"`)
+      }
       await this.#forgetCheck(id)
     })
   }
@@ -191,17 +202,24 @@ export class Local implements LocalSurface {
 
   async #keep<T>(folder: string, kept: Map<string, Kept<T>>, id: string, definition: T): Promise<void> {
     const before = kept.get(id)
-    if (before !== undefined && JSON.stringify(before.definition) === JSON.stringify(definition)) return
-    const file = before?.file ?? this.#nextFile++
+    const key = `${folder} ${id}`
+    const known = before !== undefined && !this.#doubtful.has(key)
+    if (known && JSON.stringify(before.definition) === JSON.stringify(definition)) return
+    const file = before?.file ?? this.#doubtful.get(key) ?? this.#nextFile++
+    this.#doubtful.set(key, file)
     await saveJson(this.#io.disk, `${folder}/${file}.json`, definition)
+    this.#doubtful.delete(key)
     kept.set(id, { file, definition })
   }
 
   async #forget<T>(folder: string, kept: Map<string, Kept<T>>, id: string): Promise<void> {
-    const before = kept.get(id)
-    if (before === undefined) return
-    await this.#io.disk.remove(`${folder}/${before.file}.json`)
+    const key = `${folder} ${id}`
+    const file = kept.get(id)?.file ?? this.#doubtful.get(key)
+    if (file === undefined) return
+    this.#doubtful.set(key, file)
+    await this.#io.disk.remove(`${folder}/${file}.json`)
     await this.#io.disk.syncFolder(folder)
+    this.#doubtful.delete(key)
     kept.delete(id)
   }
 
