@@ -82,25 +82,25 @@ need() { # INSTALL(yes|no)
   done
   ((${#missing[@]} == 0)) && return 0
   mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+  # Newer Debian releases have the docker command in a package of its own.
+  if ! command -v docker >/dev/null && apt-cache show docker-cli >/dev/null 2>&1; then missing+=(docker-cli); fi
   [[ $install == yes ]] || fail "missing and not to be installed: ${missing[*]}"
   command -v apt-get >/dev/null || fail "missing: ${missing[*]}; install them (there is no apt-get here)"
   say "installing ${missing[*]}"
-  # A fresh engine must not start in the machine's own namespace just because its package was unpacked.
-  local policy=
-  if [[ ! -e /usr/sbin/policy-rc.d ]]; then
-    policy=/usr/sbin/policy-rc.d
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod +x "$policy"
-  fi
-  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" >"$folder/install.log" 2>&1 || {
-    DEBIAN_FRONTEND=noninteractive apt-get update >>"$folder/install.log" 2>&1 &&
-      DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" >>"$folder/install.log" 2>&1
-  } || {
-    [[ -z $policy ]] || rm -f "$policy"
+  if ! (
+    export DEBIAN_FRONTEND=noninteractive
+    # A fresh engine must not start in the machine's own namespace just because its package was unpacked.
+    if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+      trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+      printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+      chmod +x /usr/sbin/policy-rc.d
+    fi
+    apt-get install -y --no-install-recommends "${missing[@]}" ||
+      { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; }
+  ) >"$folder/install.log" 2>&1; then
     tail -n 5 "$folder/install.log" >&2
     fail "could not install ${missing[*]}; see $folder/install.log"
-  }
-  [[ -z $policy ]] || rm -f "$policy"
+  fi
 }
 
 make_switch() {

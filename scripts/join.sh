@@ -231,6 +231,21 @@ if ! output=$("${compose[@]}" -f compose.yml up -d 2>&1); then
   esac
 fi
 container=$("${compose[@]}" -f compose.yml ps -q registry)
+[[ -n $container ]] || fail "\"${compose[*]} up -d\" started no registry; see \"${compose[*]} -f compose/compose.yml ps\""
+
+# A program that is no longer asked for here goes; Compose leaves it alone when its profile is not named.
+project=$(docker inspect --format '{{index .Config.Labels "com.docker.compose.project"}}' "$container")
+for profile in app client; do
+  if [[ ,$profiles, != *,$profile,* ]]; then
+    mapfile -t unwanted < <(docker ps -aq --filter "label=com.docker.compose.project=$project" \
+      --filter "label=com.docker.compose.service=distributed_$profile")
+    if ((${#unwanted[@]} > 0)); then
+      say "removing distributed_$profile, which is not asked for here any more"
+      docker stop "${unwanted[@]}" >/dev/null
+      docker rm -v "${unwanted[@]}" >/dev/null
+    fi
+  fi
+done
 
 members() { docker exec "$container" registry members 2>/dev/null; }
 is_member() {
@@ -243,6 +258,11 @@ is_member() {
 }
 deadline=$((SECONDS + member_seconds))
 until is_member; do
+  # Restarted again and again: it will not get better by waiting, and its log says why.
+  if (($(docker inspect --format '{{.RestartCount}}' "$container") >= 3)); then
+    docker logs --tail 20 "$container" >&2 || true
+    fail "the registry of $name ends as soon as it is started; its last lines are above"
+  fi
   if ((SECONDS >= deadline)); then
     docker logs --tail 20 "$container" >&2 || true
     if [[ -n $join_ip ]]; then
@@ -263,7 +283,7 @@ expected=${now[SERVERS]:-3}
 if [[ -z $join_ip ]] && ((alive < expected)); then
   say "$alive of $expected servers are here; the cluster begins with the last of them"
 fi
-say 'on the next host, from its own copy of this folder:'
+say 'on another host, from its own copy of this repository:'
 echo "  scripts/join.sh $public_ip            (--with app or --with client runs the demo's programs there)"
 say 'on this one:'
 echo "  dig @$dns_bind consul.service.consul"

@@ -25,9 +25,10 @@ describe('the compose project, one file on every host', () => {
     const plugins = join(folder, 'docker', 'cli-plugins')
     mkdirSync(plugins, { recursive: true })
     symlinkSync(
-      hosts.must(['scripts/peer-compose.sh']).trim().split('\n').at(-1) as string,
+      hosts.must(['scripts/peer-compose.sh', '2']).trim().split('\n').at(-1) as string,
       join(plugins, 'docker-compose'),
     )
+    hosts.must(['scripts/peer-compose.sh', '1'])
     hosts.hosts('up')
     hosts.images()
   })
