@@ -54,7 +54,8 @@ export function drawAgentPlan(random: Random): AgentPlan {
   }
 }
 
-const wholeWithin: Millis = 60_000
+/** What heals takes so long at most: gossip tries the failed again every 30 s, and detection takes as long. */
+export const healWithin: Millis = 60_000
 
 export interface NemesisOptions {
   world: World
@@ -62,6 +63,8 @@ export interface NemesisOptions {
   random: Random
   plan: AgentPlan
   onWipe: (name: string) => void
+  /** What the agents do not agree about. */
+  missing: () => string | undefined
 }
 
 export class AgentNemesis {
@@ -116,8 +119,9 @@ export class AgentNemesis {
     for (const { name } of agents.stations.values()) if (!agents.isUp(name)) agents.start(name)
     if (plan.ends === 'all') return
     // Two of three servers are a majority: one may be missing, when all three were there.
-    if (!(await world.runWhile(() => !this.#isWhole(), wholeWithin, 200))) {
-      throw new Violation(`the servers do not all vote ${wholeWithin} ms after all healed`)
+    const missing = () => (this.#isWhole() ? this.#options.missing() : 'the servers do not all vote')
+    if (!(await world.runWhile(() => missing() !== undefined, healWithin, 200))) {
+      throw new Violation(`${healWithin} ms after all healed: ${missing()}`)
     }
     const victim = random.pick([...agents.stations.values()])!
     world.note(`${victim.name} goes for good: ${plan.ends}`)

@@ -8,7 +8,7 @@ import { Random } from '../../src/io/random.ts'
 import { type Millis, serfHealthId } from '../../src/model.ts'
 import { Ledger, Violation } from './agent-checkers.ts'
 import { Clients, instancesIn } from './agent-clients.ts'
-import { AgentNemesis, type AgentPlan, drawAgentPlan } from './agent-faults.ts'
+import { AgentNemesis, type AgentPlan, drawAgentPlan, healWithin } from './agent-faults.ts'
 import { Agents, type Life, type Station, votersOf } from './agents.ts'
 import { World } from './world.ts'
 
@@ -34,7 +34,6 @@ export interface AgentRunResult {
   convergence: Millis
 }
 
-const patience: Millis = 60_000
 /** After the last change: checks that nobody keeps up lapse. */
 const lapse: Millis = 15_000
 /** Longer than any reconciler's interval, on the slowest clock. */
@@ -68,6 +67,7 @@ export async function runAgents(seed: number, options: AgentRunOptions = {}): Pr
     random: new Random(random.word()),
     plan,
     onWipe: (name) => clients.wiped(name),
+    missing: () => disagreement(agents, ledger),
   })
   agents.onStart = (station) => clients.checkLocal(station)
   world.onHalt = (name, reason) => {
@@ -82,8 +82,8 @@ export async function runAgents(seed: number, options: AgentRunOptions = {}): Pr
     nemesis.prepare()
     for (const { name } of agents.stations.values()) world.after(random.fraction() * 3000, () => agents.start(name))
     clients.begin()
-    if (!plan.early && !(await during(() => agents.leader() === undefined, patience, 100))) {
-      throw new Violation(`there is no cluster after ${patience} ms`)
+    if (!plan.early && !(await during(() => agents.leader() === undefined, healWithin, 100))) {
+      throw new Violation(`there is no cluster after ${healWithin} ms`)
     }
     nemesis.begin()
     const end = world.now + duration
@@ -92,13 +92,13 @@ export async function runAgents(seed: number, options: AgentRunOptions = {}): Pr
     const healed = world.now
     await nemesis.end()
     const missing = () => disagreement(agents, ledger)
-    await during(() => missing() !== undefined, patience, 250)
+    await during(() => missing() !== undefined, healWithin, 250)
     convergence = world.now - healed
     expectNone(failure, missing(), `${Math.round(convergence)} ms after all healed`)
 
     clients.end()
     await during(() => !clients.idle, 20_000, 250)
-    await during(() => missing() !== undefined, patience, 250)
+    await during(() => missing() !== undefined, healWithin, 250)
     await during(() => true, lapse, lapse)
     expectNone(failure, missing() ?? dnsDisagreement(agents), 'when no client changes anything any more')
     const before = ledger.last
