@@ -258,6 +258,19 @@ describe('failing and coming back', () => {
     assert.ok(took <= 10_000, `${took}`)
   })
 
+  it('the few that were cut off from many know all of them again as soon', () => {
+    const pool = new Pool(7)
+    const all = pool.startJoined(40)
+    pool.until(() => pool.converged(), 60_000)
+    pool.partition(all.slice(0, 2), all.slice(2))
+    // Two that hear nobody else doubt themselves most of all, so it takes them long to give all others up.
+    pool.run(15 * 60_000)
+    assert.deepEqual([status(all[0]!, 'm40'), status(all[39]!, 'm1')], ['failed', 'failed'])
+    pool.heal()
+    const took = pool.until(() => pool.converged(), 60_000)
+    assert.ok(took <= 20_000, `${took}`)
+  })
+
   it('also when only connections get through, within two attempts to reconnect', () => {
     const pool = new Pool(6)
     const all = pool.startJoined(3)
@@ -538,6 +551,26 @@ describe('names and tags', () => {
     pool.stop(c!)
     pool.until(() => pool.converged(), 60_000)
     assert.deepEqual(b!.gossip.get('m3')?.address, twin.address)
+  })
+
+  it('who moved and said so while its old address was still believed alive need not say so again', () => {
+    const wire = new Wire()
+    wire.meet('b', 'c')
+    const moved = alive('b', 2, { address: addressOf('elsewhere') })
+    wire.hear(moved)
+    assert.deepEqual(wire.gossip.get('b')?.address, addressOf('b'))
+    wire.hear({ type: 'failed', name: 'b', incarnation: 1, from: 'c' })
+    assert.deepEqual(wire.gossip.get('b')?.address, moved.address)
+    assert.deepEqual(wire.story.slice(3), ['conflict b', 'failed b', 'join b'])
+  })
+
+  it('a claim on a name is forgotten after a minute', () => {
+    const wire = new Wire()
+    wire.meet('b', 'c')
+    wire.hear(alive('b', 2, { address: addressOf('elsewhere') }))
+    wire.run(61_000)
+    wire.hear({ type: 'failed', name: 'b', incarnation: 1, from: 'c' })
+    assert.equal(wire.gossip.get('b')?.status, 'failed')
   })
 
   it('two processes of one name that meet only after a partition do not fight either', () => {

@@ -20,7 +20,7 @@ import { Departure } from './departure.ts'
 import { Events, type GossipEvent } from './events.ts'
 import { type Exchange, Exchanges, type Purpose, stateFrames } from './exchanges.ts'
 import { isLive, sameAddress, sameTags } from './members.ts'
-import { Membership } from './membership.ts'
+import { type Arrival, Membership } from './membership.ts'
 import { datagramRoom, decodePacket, encodeMessage, Malformed, type Message, packet, unfitReason } from './message.ts'
 import { type Outgoing, Prober } from './prober.ts'
 
@@ -51,6 +51,8 @@ export interface Ready {
 }
 
 const reapInterval: Millis = 60_000
+/** When a member returns about this many others ask it for its state. */
+const reunionExchanges = 3
 
 export class Gossip {
   readonly #config: GossipConfig
@@ -74,6 +76,8 @@ export class Gossip {
   #nextReap: Millis
   /** Before this no further stranger is asked for its state. */
   #nextMeeting: Millis
+  /** Before this nobody else who returned is asked for its state. */
+  #nextReunion: Millis
   #datagrams: Ready['datagrams'] = []
   #frames: Ready['frames'] = []
 
@@ -99,6 +103,7 @@ export class Gossip {
     this.#nextReconnect = now + random.between(0, config.reconnectInterval)
     this.#nextReap = now + reapInterval
     this.#nextMeeting = now
+    this.#nextReunion = now
   }
 
   get self(): Member {
@@ -181,7 +186,8 @@ export class Gossip {
     if (entry === undefined || entry.standing === 'pruned') return false
     if (entry.standing === 'alive' || name === this.#name) return true
     const { incarnation } = entry.member
-    this.#membership.hear({ type: prune ? 'pruned' : 'left', name, incarnation, from: this.#name }, this.#now)
+    const news = { type: prune ? 'pruned' : 'left', name, incarnation, from: this.#name } as const
+    this.#note(name, this.#membership.hear(news, this.#now))
     return true
   }
 
@@ -196,7 +202,7 @@ export class Gossip {
       this.#exchangeFailed(exchange, `no answer within ${this.#config.exchangeTimeout / 1000} s`)
     }
     this.#tickDeparture()
-    this.#membership.tick(this.#now)
+    for (const name of this.#membership.tick(this.#now)) this.#note(name, 'joined')
     if (this.#departure === undefined) {
       this.#tickProber()
       this.#tickPushPull()
@@ -270,7 +276,7 @@ export class Gossip {
       case 'failed':
       case 'left':
       case 'pruned':
-        this.#noteJoined(this.#membership.hear(message, this.#now))
+        this.#note(message.name, this.#membership.hear(message, this.#now))
         break
       case 'state':
         // Only in frames: a forged datagram must not make us send the whole table somewhere.
@@ -323,7 +329,11 @@ export class Gossip {
         return
       }
     }
-    for (const record of state.records) this.#noteJoined(this.#membership.merge(record, state.from, this.#now))
+    for (const record of state.records) {
+      const arrival = this.#membership.merge(record, state.from, this.#now)
+      // A reunion is what is happening here already.
+      this.#note(record.name, arrival === undefined ? undefined : 'joined')
+    }
     if (state.more) return
     if (!state.reply) {
       // After merging: a member that had failed for us has overruled that by now, and the other side sees it at once.
@@ -353,8 +363,17 @@ export class Gossip {
     return known !== undefined && sameAddress(known.member.address, address)
   }
 
-  #noteJoined(name: string | undefined): void {
-    if (name !== undefined) this.#prober.joined(name)
+  #note(name: string, arrival: Arrival | undefined): void {
+    if (arrival === undefined) return
+    this.#prober.joined(name)
+    // Who returns may be back with everybody else from its side of a partition. Their news goes round among those who
+    // know each other, and may have gone round before they knew us: ask. By chance, so that when a single member of a
+    // large pool returns only a few ask it, and rarely, so that when many return we ask one of them.
+    if (arrival !== 'returned' || this.#now < this.#nextReunion) return
+    const member = this.get(name)
+    if (member === undefined || !this.#random.chance(reunionExchanges / this.#membership.members.live)) return
+    this.#nextReunion = this.#now + this.#config.exchangeTimeout
+    this.#exchange({ type: 'sync' }, member.address)
   }
 
   #tickProber(): void {

@@ -12,6 +12,12 @@ import { type Entry, isLive, Members, sameAddress, sameTags, verdict } from './m
 import { encodeMessage, type News, type Standing, type StateRecord } from './message.ts'
 import { Suspicion } from './suspicion.ts'
 
+/** What news did to a member: it takes part for the first time or after it left, or again after it had failed. */
+export type Arrival = 'joined' | 'returned'
+
+/** A claim on a name that somebody else still holds is good for this long after it was heard. */
+const claimLasts: Millis = 60_000
+
 type AliveNews = News & { type: 'alive' }
 type BadNews = Exclude<News, { type: 'alive' }>
 
@@ -19,6 +25,8 @@ export class Membership {
   readonly members = new Members()
   readonly #broadcasts = new Broadcasts()
   readonly #suspicions = new Map<string, Suspicion>()
+  /** Who wants a name that is taken, for the case that its holder turns out to be dead. */
+  readonly #claims = new Map<string, { news: AliveNews; until: Millis }>()
   readonly #name: string
   readonly #config: GossipConfig
   readonly #awareness: Awareness
@@ -105,17 +113,20 @@ export class Membership {
     this.#events.push({ type: 'left' })
   }
 
-  /** Whoever was suspected for long enough has failed. */
-  tick(now: Millis): void {
+  /** Whoever was suspected for long enough has failed. Returns the names of those whose place somebody else took at once. */
+  tick(now: Millis): string[] {
+    const joined: string[] = []
     for (const [name, suspicion] of this.#suspicions) {
       if (now < suspicion.deadline) continue
       const { incarnation } = (this.members.entry(name) as Entry).member
-      this.hear({ type: 'failed', name, incarnation, from: this.#name }, now)
+      if (this.hear({ type: 'failed', name, incarnation, from: this.#name }, now) !== undefined) joined.push(name)
     }
+    return joined
   }
 
   /** Forgets those that failed or left long ago. */
   reap(now: Millis): void {
+    for (const [name, { until }] of this.#claims) if (now >= until) this.#claims.delete(name)
     for (const { member, standing, since } of [...this.members.entries()]) {
       if (standing === 'alive' || standing === 'suspect' || member.name === this.#name) continue
       if (now - since < this.#reapTimeout(standing)) continue
@@ -124,8 +135,8 @@ export class Membership {
     }
   }
 
-  /** One piece of news, from anywhere. Returns the name of a member that was not there before and now takes part. */
-  hear(news: News, now: Millis): string | undefined {
+  /** One piece of news, from anywhere. */
+  hear(news: News, now: Millis): Arrival | undefined {
     if (news.name === this.#name) {
       this.#hearOfSelf(news, now)
       return undefined
@@ -143,7 +154,10 @@ export class Membership {
         if (known !== undefined) this.#contradict(known, news)
         return undefined
       case 'conflict':
-        if (news.type === 'alive' && known !== undefined) this.#conflict(known.member, news, now)
+        if (news.type === 'alive' && known !== undefined) {
+          this.#claims.set(news.name, { news, until: now + claimLasts })
+          this.#conflict(known.member, news, now)
+        }
         return undefined
       case 'confirm':
         if (news.type === 'suspect' && this.#suspicions.get(news.name)?.confirm(news.from)) this.#broadcast(news)
@@ -151,12 +165,12 @@ export class Membership {
       case 'take':
         if (news.type === 'alive') return this.#takeAlive(known, news, now)
         this.#takeDown(known as Entry, news, now)
-        return undefined
+        return news.type === 'suspect' ? undefined : this.#giveUpName(news.name, now)
     }
   }
 
   /** One record of `from`'s table, as news. Returns what `hear` does. */
-  merge(record: StateRecord, from: string, now: Millis): string | undefined {
+  merge(record: StateRecord, from: string, now: Millis): Arrival | undefined {
     const { standing, name, incarnation, address, tags } = record
     const known = this.members.entry(name)
     const alive: News = { type: 'alive', name, incarnation, address, tags }
@@ -174,7 +188,7 @@ export class Membership {
       this.hear(alive, now)
       this.hear({ type: 'suspect', name, incarnation, from }, now)
     } else {
-      this.hear({ type: standing, name, incarnation, from }, now)
+      return this.hear({ type: standing, name, incarnation, from }, now)
     }
     return undefined
   }
@@ -191,7 +205,7 @@ export class Membership {
     if (record.standing === 'failed') this.#events.push({ type: 'failed', member })
   }
 
-  #takeAlive(known: Entry | undefined, news: AliveNews, now: Millis): string | undefined {
+  #takeAlive(known: Entry | undefined, news: AliveNews, now: Millis): Arrival | undefined {
     const { name, address, tags, incarnation } = news
     const since = known?.standing === 'alive' ? known.since : now
     const { member } = this.members.set({ name, address, tags, incarnation }, 'alive', since)
@@ -199,13 +213,20 @@ export class Membership {
     this.#broadcast(news)
     if (known === undefined || !isLive(known)) {
       this.#events.push({ type: 'join', member })
-      return name
+      return known?.standing === 'failed' ? 'returned' : 'joined'
     }
     if (known.standing === 'suspect') this.#events.push({ type: 'refuted', name, incarnation })
     if (!sameTags(known.member.tags, tags) || !sameAddress(known.member.address, address)) {
       this.#events.push({ type: 'update', member })
     }
     return undefined
+  }
+
+  /** The name is free: whoever claimed it lately, most likely the same process at a new address, need not say so again. */
+  #giveUpName(name: string, now: Millis): Arrival | undefined {
+    const claim = this.#claims.get(name)
+    this.#claims.delete(name)
+    return claim !== undefined && now < claim.until ? this.hear(claim.news, now) : undefined
   }
 
   /** Who has not heard that a member left may believe for long that it failed: our news has gone round before it was heard. */

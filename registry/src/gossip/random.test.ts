@@ -112,6 +112,8 @@ function run(seed: number): void {
   pool.run(random.between(0, 5_000))
   trouble(pool, random, watch)
   pool.heal()
+  // Nobody has to agree for long on a network on which new suspicions arise faster than old ones are settled.
+  pool.weather = { ...pool.weather, loss: Math.min(weather.loss, 0.05), frameLoss: 0 }
   for (const process of pool.processes) if (process.state === 'paused') pool.resume(process)
   let nextJoin = pool.now
   const agreed = () => {
