@@ -267,8 +267,8 @@ export class Raft {
   changeServers(change: ServerChange): Index | undefined {
     const leadership = this.#leadership
     if (leadership === undefined || leadership.transferring) return undefined
-    if (this.#log.configurations.latestIndex > this.#log.commit || this.#log.commit < leadership.startIndex)
-      return undefined
+    const { commit, configurations } = this.#log
+    if (commit < leadership.startIndex || configurations.latestIndex > commit) return undefined
     const configuration = changed(this.configuration, change)
     const entry = this.#append('configuration', encodeConfiguration(configuration))
     leadership.follow(configuration, entry.index, this.#now)
@@ -487,9 +487,8 @@ export class Raft {
   /** Nobody else can be leading or standing: there is nobody to wait for. */
   #isAlone(): boolean {
     if (this.#role !== 'follower' || !votes(this.configuration, this.id)) return false
-    return this.#log.configurations.possible.every((configuration) =>
-      voters(configuration).every((id) => id === this.id),
-    )
+    const { possible } = this.#log.configurations
+    return possible.every((configuration) => voters(configuration).every((id) => id === this.id))
   }
 
   #electionTimedOut(now: Millis): void {
