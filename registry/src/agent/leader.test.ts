@@ -4,7 +4,7 @@ import type { Io } from '../io/io.ts'
 import type { Member } from '../model.ts'
 import { type Command, encodeCommand } from '../store/command.ts'
 import { Store } from '../store/store.ts'
-import { Absences, type Duty, duties, Leader, type Situation, Tombstones } from './leader.ts'
+import { Absences, type Duty, duties, Leader, type Situation, strangers, Tombstones } from './leader.ts'
 
 const member = (name: string, changes: Partial<Member> & { id?: string; server?: boolean } = {}): Member => {
   const { id = `id-${name}`, server = true, ...rest } = changes
@@ -202,7 +202,10 @@ describe('the leader', () => {
     const now = situation([member('host1')])
     const members = [member('host1'), member('host2')]
     perform(new Store(), { ...now, members })
-    perform(new Store(), { ...now, members, statuses: new Map([['id-host2', { applied: 5, cluster: 'other' }]]) })
+    const stranger = { ...now, members, statuses: new Map([['id-host2', { applied: 5, cluster: 'other' }]]) }
+    perform(new Store(), stranger)
+    assert.match(strangers({ ...stranger, view: new Store() }).join(), /^server host2 .* another cluster, other/)
+    assert.deepEqual(strangers({ ...now, members, view: new Store() }), [])
     assert.equal(now.configuration.servers.length, 1)
   })
 

@@ -225,6 +225,19 @@ function serverChange(situation: Situation): Duty | undefined {
   return undefined
 }
 
+/** Servers of another cluster in our pool, which are not taken in: somebody should know. */
+export function strangers({ members, datacenter, configuration, statuses }: Situation): string[] {
+  return members.flatMap((member) => {
+    const server = serverOf(member, datacenter)
+    const cluster = statuses.get(server?.id ?? '')?.cluster ?? ''
+    if (server === undefined || ['', configuration.cluster].includes(cluster)) return []
+    return [
+      `server ${server.name} (Addr: ${addressText(server.rpc)}) belongs to another cluster, ${cluster}, and not to ours, ` +
+        `${configuration.cluster}: was it begun with -bootstrap? It comes in when its data directory is emptied and -bootstrap left out`,
+    ]
+  })
+}
+
 function lives(members: readonly Member[], datacenter: string, { id, address }: Server): boolean {
   return members.some((member) => {
     const server = serverOf(member, datacenter)
@@ -241,8 +254,8 @@ export interface LeaderOptions {
 
 export class Leader {
   readonly #options: LeaderOptions
-  /** Refusals already told. */
-  readonly #refused = new Set<string>()
+  /** What was said is not said again, for every run finds it again. */
+  readonly #warned = new Set<string>()
 
   constructor(options: LeaderOptions) {
     this.#options = options
@@ -257,7 +270,9 @@ export class Leader {
     const { io, situation, write, change } = this.#options
     const failures: unknown[] = []
     let changed = false
-    for (const duty of duties(await situation())) {
+    const now = await situation()
+    for (const stranger of strangers(now)) this.#warnOnce(stranger)
+    for (const duty of duties(now)) {
       try {
         if ('change' in duty) {
           io.log('info', 'consul', duty.log)
@@ -266,7 +281,7 @@ export class Leader {
           continue
         }
         const { result } = await write(duty.command)
-        if ('error' in result) this.#tellRefusal(`${duty.log}: ${result.error}`)
+        if ('error' in result) this.#warnOnce(`the catalog refused: ${duty.log}: ${result.error}`)
         else io.log('info', 'consul', duty.log)
       } catch (error) {
         if (error instanceof NotLeader || error instanceof LeadershipLost || error instanceof Stopped) throw error
@@ -277,11 +292,11 @@ export class Leader {
     return changed
   }
 
-  #tellRefusal(message: string): void {
-    if (this.#refused.size > 1000) this.#refused.clear()
-    if (this.#refused.has(message)) return
-    this.#refused.add(message)
-    this.#options.io.log('warn', 'consul', `the catalog refused: ${message}`)
+  #warnOnce(message: string): void {
+    if (this.#warned.size > 1000) this.#warned.clear()
+    if (this.#warned.has(message)) return
+    this.#warned.add(message)
+    this.#options.io.log('warn', 'consul', message)
   }
 }
 
