@@ -82,8 +82,8 @@ export class Membership {
       const { to, bytes } = frame
       if (frame.replyTo !== undefined) (frame.replyTo as Reply)(bytes)
       else if (to !== undefined) {
-        this.#io.network.frame(this.#channel, to, bytes, () => {
-          this.gossip.frameFailed(to, this.#io.clock.now())
+        this.#io.network.frame(this.#channel, to, bytes, (reason) => {
+          this.gossip.frameFailed(to, this.#io.clock.now(), dialError(reason, to))
           this.#flush()
         })
       }
@@ -103,5 +103,23 @@ export class Membership {
     const waiting = this.#attempts.get(attempt)
     this.#attempts.delete(attempt)
     if (waiting !== undefined) act(waiting)
+  }
+}
+
+/** In the words of Go's net package, which Consul's users know. */
+function dialError(reason: Error, to: Address): string {
+  const where = `dial tcp ${addressText(to)}`
+  switch ((reason as NodeJS.ErrnoException).code) {
+    case 'ECONNREFUSED':
+      return `${where}: connect: connection refused`
+    case 'EHOSTUNREACH':
+      return `${where}: connect: no route to host`
+    case 'ENETUNREACH':
+      return `${where}: connect: network is unreachable`
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return `dial tcp: lookup ${to.host}: no such host`
+    default:
+      return `${where}: ${reason.message}`
   }
 }

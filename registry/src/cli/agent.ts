@@ -102,7 +102,11 @@ async function run(config: AgentConfig, { log, open, banner, closers, signals }:
   const ports = await openFaces(config, agent, io, { log, banner, closers })
   if (config.pidFile !== undefined) {
     const { pidFile } = config
-    writeFileSync(pidFile, `${process.pid}\n`)
+    try {
+      writeFileSync(pidFile, `${process.pid}\n`)
+    } catch (error) {
+      throw new Error(`could not write the pid file: ${(error as Error).message}; choose another with -pid-file`)
+    }
     closers.push(async () => rmSync(pidFile, { force: true }))
   }
   const stopped = signals.listen(agent)

@@ -98,6 +98,19 @@ describe('configuration of the agent', () => {
     }
   })
 
+  it('addresses are IP addresses, and what is waited for again and again takes some time', () => {
+    for (const address of ['1.2.3', '300.1.1.1', 'host1', '[::1', '1:2']) {
+      assert.match(mistakes(`-data-dir=/d -bind=${address}`).join(), /bind_addr: expected an IP address/, address)
+      assert.match(mistakes(`-data-dir=/d -advertise=${address}`).join(), /advertise_addr: expected an IP/, address)
+    }
+    assert.equal(config('-data-dir=/d -bind=[::1]').bind, '::1')
+    assert.match(mistakes('-data-dir=/d -retry-interval=0s').join(), /retry_interval cannot be 0s/)
+    assert.match(mistakes('-data-dir=/d -retry-interval=-5s').join(), /retry_interval cannot be -5s/)
+    const negative = machine({ 'n.json': '{"performance":{"rpc_hold_timeout":"-7s"},"check_update_interval":"-1s"}' })
+    const found = mistakes('-data-dir=/d -config-file=n.json', negative)
+    assert.equal(found.length, 2, found.join())
+  })
+
   it('-bootstrap and -bootstrap-expect exclude each other', () => {
     assert.deepEqual(mistakes('-server -bootstrap -bootstrap-expect=3 -data-dir=/d'), [
       "'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive",

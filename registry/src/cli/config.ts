@@ -2,6 +2,7 @@
  * From flags and files to one checked configuration. Defaults, then files in order, then flags; lists add up. Every
  * mistake is found before any is reported, so that one run of the command shows them all.
  */
+import { isIP } from 'node:net'
 import type { BadRequest } from '../errors.ts'
 import { parseDuration } from '../health/duration.ts'
 import { parseAddress } from '../io/address.ts'
@@ -267,9 +268,11 @@ function check(values: Values, checking: Checking): AgentConfig {
   const number = (key: Key) => (values.get(key) as number | undefined) ?? 0
   const list = (key: Key) => (values.get(key) as string[] | undefined) ?? []
   const map = (key: Key) => (values.get(key) as Record<string, string> | undefined) ?? {}
-  const duration = (key: string, given: string) => {
+  const duration = (key: string, given: string, least: Millis = 0) => {
     try {
-      return parseDuration(given)
+      const parsed = parseDuration(given)
+      if (parsed < least) mistakes.push(`${key} cannot be ${given}. Must be at least ${least}ms`)
+      return parsed
     } catch (error) {
       mistakes.push(`${key}: ${(error as Error).message}`)
       return 0
@@ -368,7 +371,7 @@ function check(values: Values, checking: Checking): AgentConfig {
     join: list('start_join'),
     joinWan: list('start_join_wan'),
     retryJoin: list('retry_join'),
-    retryInterval: duration('retry_interval', text('retry_interval')),
+    retryInterval: duration('retry_interval', text('retry_interval'), 1),
     retryMax: number('retry_max'),
     recursors: list('recursors'),
     ports,
@@ -380,7 +383,7 @@ function check(values: Values, checking: Checking): AgentConfig {
     skipLeaveOnInterrupt: (values.get('skip_leave_on_interrupt') as boolean | undefined) ?? server,
     checkUpdateInterval: duration('check_update_interval', text('check_update_interval')),
     raftMultiplier: multiplier,
-    rpcHold: duration('performance.rpc_hold_timeout', text('performance.rpc_hold_timeout')),
+    rpcHold: duration('performance.rpc_hold_timeout', text('performance.rpc_hold_timeout'), 1),
     dns: {
       onlyPassing: truth('dns_config.only_passing'),
       nodeTtl: duration('dns_config.node_ttl', text('dns_config.node_ttl')),
@@ -393,7 +396,7 @@ function check(values: Values, checking: Checking): AgentConfig {
       udpAnswerLimit: number('dns_config.udp_answer_limit'),
       aRecordLimit: number('dns_config.a_record_limit'),
       enableTruncate: truth('dns_config.enable_truncate'),
-      recursorTimeout: duration('dns_config.recursor_timeout', text('dns_config.recursor_timeout')),
+      recursorTimeout: duration('dns_config.recursor_timeout', text('dns_config.recursor_timeout'), 1),
     },
     dev,
     warnings,
@@ -453,7 +456,8 @@ const privateAddress = /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|100\.(6[4-9]
 function oneAddress(key: string, given: string, machine: Machine, mistakes: string[]): string {
   const template = /^\{\{\s*(?<name>\w+)(?:\s+"(?<argument>[^"]*)")?\s*\}\}$/.exec(given)?.groups
   if (template === undefined) {
-    if (/^[0-9.]+$/.test(given) || given.includes(':')) return given.replace(/^\[|\]$/g, '')
+    const bare = given.replace(/^\[(.*)\]$/, '$1')
+    if (isIP(bare) !== 0) return bare
     mistakes.push(`${key}: expected an IP address or a template such as {{ GetPrivateIP }}, received "${given}"`)
     return given
   }

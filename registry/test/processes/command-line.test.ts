@@ -125,6 +125,7 @@ describe('the command line', function () {
       refused.output,
     )
     assert.equal(refused.output.match(/error occurred/g)?.length, 1, refused.output)
+    assert.ok(refused.output.includes(`dial tcp ${third.address}:8301: connect: connection refused`), refused.output)
     assert.match((await run(['members', http(), '-segment=a'])).output, /Network segments are not supported/)
     assert.match((await run(['members', http(), '-detailed'])).output, /role=consul,segment=<all>,vsn=2/)
   })
