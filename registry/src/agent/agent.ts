@@ -55,6 +55,8 @@ export interface AgentOptions {
 const fullSyncInterval: Millis = 60_000
 const leaderInterval: Millis = 60_000
 const bootstrapInterval: Millis = 1_000
+/** When somebody took this node out of the catalog: not at once, for whoever did so may have more to say. */
+const lostRowsPause: Millis = 1_000
 const promoteInterval: Millis = 500
 const leavingLasts: Millis = 30_000
 const transferWait: Millis = 3_000
@@ -97,6 +99,7 @@ export class Agent implements AgentSurface {
   readonly #hadLog: boolean
   #mayBootstrap = false
   #lookingAgain = false
+  #rowsLost = false
   #stopped = false
   #left = false
 
@@ -368,6 +371,7 @@ export class Agent implements AgentSurface {
 
   #begin(): void {
     this.#following.subscribe(() => this.#onFollowing())
+    this.#store.watch({ kind: 'node', node: this.#options.name }, () => this.#onOwnRows())
     this.#lan.start()
     this.#wan?.start()
     if (this.#observer !== undefined) void this.#observer.run()
@@ -537,6 +541,23 @@ export class Agent implements AgentSurface {
       this.#awaitingSync.delete(waiting)
       waiting.resolve()
     }
+  }
+
+  /**
+   * Old news that this agent had left or failed, or a wrong word to the catalog, takes what is registered here away from
+   * everybody: that shall not last until the next full comparison. Rows that only differ can wait for it, or two who
+   * disagree would write for ever.
+   */
+  #onOwnRows(): void {
+    if (this.#rowsLost || this.#left || this.#stopped) return
+    const known = this.#store.node(this.#options.name).value
+    const held = new Set(known?.services.map(({ id }) => id))
+    if (known !== undefined && this.local.services().every(({ definition }) => held.has(definition.id))) return
+    this.#rowsLost = true
+    this.#deadlines.at(this.#io.clock.now() + lostRowsPause, () => {
+      this.#rowsLost = false
+      this.#sync.wake()
+    })
   }
 
   #syncReconciler(): Reconciler {

@@ -60,4 +60,21 @@ describe('whole agents, stories', () => {
     world.nodes.get(follower)!.pausedUntil = world.now + 1300
     await until('its vote', () => votes(follower), 5000)
   })
+
+  it('what an agent has registered is in the catalog again soon after somebody took the whole node out', async () => {
+    const { agents, until } = await cluster()
+    const { agent, store } = agents.station('c1').life!
+    const listed = () =>
+      store
+        .node('c1')
+        .value?.services.map(({ id }) => id)
+        .join() ?? 'no node'
+    const body = JSON.stringify({ Name: 'web', Port: 80 })
+    void agents.request('c1', 'PUT', '/v1/agent/service/register', body)
+    await until('its service', () => listed() === 'web', 5000)
+    void agents.request('s1', 'PUT', '/v1/catalog/deregister', JSON.stringify({ Node: 'c1' }))
+    await until('its absence', () => listed() === 'no node', 5000)
+    await until('its return', () => listed() === 'web', 3000)
+    assert.equal(agent.local.services().length, 1)
+  })
 })
