@@ -46,6 +46,9 @@ const neverSent = new Set([
   'ERR_SOCKET_CLOSED_BEFORE_CONNECTION',
 ])
 
+/** What a request that is given up has to be answered in. */
+const lastMoment: Millis = 200
+
 export class Peers {
   readonly #io: Io
   readonly #deadlines: Deadlines
@@ -99,10 +102,17 @@ export class Peers {
     })
   }
 
-  /** Requests in flight to this agent are given up: it is not the leader any more, or it is gone. */
+  /**
+   * Requests in flight to this agent are given up: it is not the leader any more, or it is gone. They have a moment yet: a
+   * leader that steps down answers what it has committed, and a connection refused says that nothing was seen.
+   */
   abandon(to: Address, reason: string): void {
     const where = addressText(to)
-    for (const asked of [...this.#asked.values()]) if (asked.to === where) asked.reject(new errors.Unanswered(reason))
+    const given = [...this.#asked.values()].filter((asked) => asked.to === where)
+    if (given.length === 0) return
+    this.#deadlines.at(this.#io.clock.now() + lastMoment, () => {
+      for (const asked of given) asked.reject(new errors.Unanswered(reason))
+    })
   }
 
   /** A frame of kind request or reply. Malformed ones are logged and dropped. */
