@@ -1,0 +1,196 @@
+/**
+ * Consul's keys and values as one sequential object per key, with indexes. A write's answer does not say at which index
+ * it took effect; a read says of what it found. So the index of a state is known exactly or only from below: every
+ * change has a higher one than the change before.
+ *
+ * A write that says what is there already changes nothing (Consul 1.8). Deleting what is absent succeeds, whatever index
+ * it names; but index 0 never matches in a deletion.
+ */
+import { type CheckOptions, check, type Verdict } from './check.ts'
+import { type Operation, Recorder } from './history.ts'
+import { indexOrder } from './indexes.ts'
+import type { Model } from './model.ts'
+
+export type KvInput =
+  | { type: 'get'; key: string }
+  /** `at`: the index it took effect at, if somebody knows. Values include whatever else a write sets, such as flags. */
+  | { type: 'put'; key: string; value: string; at?: number }
+  | { type: 'cas'; key: string; value: string; index: number; at?: number }
+  | { type: 'delete'; key: string }
+  | { type: 'delete-cas'; key: string; index: number }
+
+export interface Found {
+  value: string
+  modifyIndex: number
+  createIndex?: number
+}
+
+export type KvOutput =
+  /** `index`: that of the answer, at least the last change of this key. */
+  | { type: 'read'; found: Found | undefined; index?: number }
+  /** `done` false: the check-and-set did not match. */
+  | { type: 'written'; done: boolean }
+
+export type KvOperation = Operation<KvInput, KvOutput>
+
+export class KvRecorder extends Recorder<KvInput, KvOutput> {}
+
+export interface KvState {
+  /** Undefined: absent. */
+  value: string | undefined
+  /** Of the last change, a deletion too; 0 before the first. */
+  index: number
+  /** False: `index` is the least it can be. */
+  exact: boolean
+  /** The same of the write that created the key. `ownIndex`: that was the last change itself. */
+  created: number
+  createdExact: boolean
+  ownIndex: boolean
+}
+
+const absent: KvState = { value: undefined, index: 0, exact: true, created: 0, createdExact: true, ownIndex: false }
+
+/** What an open write made of the key, when no read ever found it: which of them it was is all the same. */
+const unseen = '\u0000unseen'
+
+/** @returns the verdict on a history of all keys: orders of the log first, then an order of every key's operations */
+export function checkHistory(operations: readonly KvOperation[], options: CheckOptions = {}): Verdict {
+  return indexOrder(operations) ?? check(kvModel, operations, options)
+}
+
+export const kvModel: Model<KvState, KvInput, KvOutput> = {
+  initial: absent,
+  keys: ({ key }) => [key],
+  step: (state, input, output) => {
+    if (input.type === 'get') return output?.type === 'read' ? read(state, output) : []
+    if (output?.type === 'read') return []
+    return write(state, input, output?.done ?? true)
+  },
+  stateKey: ({ value, index, exact, created, createdExact, ownIndex }) =>
+    `${index}${exact ? '=' : '+'}${ownIndex ? 'own' : `${created}${createdExact ? '=' : '+'}`} ${value === undefined ? '-' : `"${value}`}`,
+  prepare,
+  openClass: (input) => {
+    switch (input.type) {
+      case 'put':
+        return input.value === unseen ? 'put' : undefined
+      case 'cas':
+        return input.value === unseen ? `cas ${input.index}` : undefined
+      case 'delete':
+        return 'delete'
+      case 'delete-cas':
+        return `delete ${input.index}`
+      default:
+        return undefined
+    }
+  },
+  describe,
+  describeState: ({ value, index, exact }) => {
+    const what = value === undefined ? 'absent' : value === unseen ? 'something nobody saw' : `"${value}"`
+    return `${what} ${exact ? 'at' : 'at or after'} ${index}`
+  },
+}
+
+function read(state: KvState, { found, index }: Extract<KvOutput, { type: 'read' }>): readonly KvState[] {
+  if (found === undefined) {
+    const fits = state.value === undefined && (index === undefined || index >= state.index)
+    return fits ? [state] : []
+  }
+  const { value, modifyIndex, createIndex } = found
+  if (state.value !== value) return []
+  const known = withIndex(state, modifyIndex)
+  if (known === undefined || createIndex === undefined) return known === undefined ? [] : [known]
+  if (known.ownIndex) return createIndex === modifyIndex ? [known] : []
+  if (createIndex >= modifyIndex) return []
+  if (known.createdExact ? createIndex !== known.created : createIndex < known.created) return []
+  return [{ ...known, created: createIndex, createdExact: true }]
+}
+
+function write(state: KvState, input: Exclude<KvInput, { type: 'get' }>, done: boolean): readonly KvState[] {
+  switch (input.type) {
+    case 'put':
+      return done ? set(state, input.value, input.at) : []
+    case 'cas': {
+      if (!done) return certainlyAt(state, input.index) ? [] : [state]
+      const matched = input.index === 0 ? onlyAbsent(state) : present(state, input.index)
+      return matched === undefined ? [] : set(matched, input.value, input.at)
+    }
+    case 'delete':
+      return !done ? [] : state.value === undefined ? [state] : [gone(state)]
+    case 'delete-cas': {
+      if (input.index === 0) return done ? [] : [state]
+      if (state.value === undefined) return done ? [state] : []
+      if (!done) return certainlyAt(state, input.index) ? [] : [state]
+      const matched = present(state, input.index)
+      return matched === undefined ? [] : [gone(matched)]
+    }
+    default:
+      return input satisfies never
+  }
+}
+
+/** The state, known to have that index; undefined: it cannot have it. */
+function withIndex(state: KvState, index: number): KvState | undefined {
+  if (state.exact) return state.index === index ? state : undefined
+  return index >= state.index ? { ...state, index, exact: true } : undefined
+}
+
+const onlyAbsent = (state: KvState) => (state.value === undefined ? state : undefined)
+const present = (state: KvState, index: number) => (state.value === undefined ? undefined : withIndex(state, index))
+
+/** A check-and-set on `index` must match. */
+function certainlyAt(state: KvState, index: number): boolean {
+  return state.value === undefined ? index === 0 : state.exact && state.index === index
+}
+
+function set(state: KvState, value: string, at: number | undefined): readonly KvState[] {
+  if (state.value === value) return [state]
+  const least = state.index + 1
+  if (at !== undefined && at < least) return []
+  const own = state.value === undefined
+  const created = state.ownIndex
+    ? { created: state.index, createdExact: state.exact }
+    : { created: state.created, createdExact: state.createdExact }
+  const none = { created: 0, createdExact: true }
+  return [{ value, index: at ?? least, exact: at !== undefined, ownIndex: own, ...(own ? none : created) }]
+}
+
+function gone(state: KvState): KvState {
+  return { ...absent, index: state.index + 1, exact: false }
+}
+
+/**
+ * Clients write every value once, so that a read names the write whose value it found. Of that write then the index is
+ * known; and if it was open: that it took effect, and not after the first such read had returned. Values that two wrote
+ * are left as they are. Reads that were not answered say nothing.
+ */
+function prepare(operations: readonly KvOperation[]): KvOperation[] {
+  const writers = new Map<string, number>()
+  const seen = new Map<string, { index: number; return: number }>()
+  for (const { input, output, return: end } of operations) {
+    if ('value' in input) writers.set(input.value, (writers.get(input.value) ?? 0) + 1)
+    if (output?.type !== 'read' || output.found === undefined || end === undefined) continue
+    const { value, modifyIndex } = output.found
+    const earlier = seen.get(value)
+    seen.set(value, { index: earlier?.index ?? modifyIndex, return: Math.min(end, earlier?.return ?? end) })
+  }
+  return operations.flatMap((operation): KvOperation[] => {
+    const { input } = operation
+    const open = operation.return === undefined
+    if (input.type === 'get') return open ? [] : [operation]
+    if (!('value' in input) || writers.get(input.value) !== 1) return [operation]
+    const found = seen.get(input.value)
+    if (found === undefined) return open ? [{ ...operation, input: { ...input, value: unseen } }] : [operation]
+    const known = { ...operation, input: { at: found.index, ...input } }
+    return [open ? { ...known, return: Math.max(operation.call, found.return) } : known]
+  })
+}
+
+export function describe(input: KvInput, output: KvOutput | undefined): string {
+  const value = 'value' in input && (input.value === unseen ? ' something nobody saw' : `="${input.value}"`)
+  const condition = 'index' in input ? ` if ${input.index}` : ''
+  const what = `${input.type} ${input.key}${value || ''}${condition}`
+  if (output === undefined) return `${what} -> ?`
+  if (output.type === 'written') return `${what} -> ${output.done}`
+  const { found } = output
+  return `${what} -> ${found === undefined ? `absent (${output.index ?? ''})` : `"${found.value}" (${found.modifyIndex})`}`
+}
