@@ -35,20 +35,23 @@ export type KvOperation = Operation<KvInput, KvOutput>
 
 export class KvRecorder extends Recorder<KvInput, KvOutput> {}
 
+/** What is known of an index: it is `least`, or not below it and none of `not`. */
+interface Place {
+  least: number
+  exact: boolean
+  not: readonly number[]
+}
+
 export interface KvState {
   /** Undefined: absent. */
   value: string | undefined
-  /** Of the last change, a deletion too; 0 before the first. */
-  index: number
-  /** False: `index` is the least it can be. */
-  exact: boolean
-  /** The same of the write that created the key. `ownIndex`: that was the last change itself. */
-  created: number
-  createdExact: boolean
-  ownIndex: boolean
+  /** Of the last change, a deletion too. */
+  changed: Place
+  /** Of the write that created the key; undefined: that was the last change itself. */
+  created: Place | undefined
 }
 
-const absent: KvState = { value: undefined, index: 0, exact: true, created: 0, createdExact: true, ownIndex: false }
+const absent: KvState = { value: undefined, changed: { least: 0, exact: true, not: [] }, created: undefined }
 
 /** What an open write made of the key, when no read ever found it: which of them it was is all the same. */
 const unseen = '\u0000unseen'
@@ -66,8 +69,8 @@ export const kvModel: Model<KvState, KvInput, KvOutput> = {
     if (output?.type === 'read') return []
     return write(state, input, output?.done ?? true)
   },
-  stateKey: ({ value, index, exact, created, createdExact, ownIndex }) =>
-    `${index}${exact ? '=' : '+'}${ownIndex ? 'own' : `${created}${createdExact ? '=' : '+'}`} ${value === undefined ? '-' : `"${value}`}`,
+  stateKey: ({ value, changed, created }) =>
+    `${placeKey(changed)} ${created === undefined ? '' : placeKey(created)} ${value === undefined ? '-' : `"${value}`}`,
   prepare,
   openClass: (input) => {
     switch (input.type) {
@@ -84,25 +87,27 @@ export const kvModel: Model<KvState, KvInput, KvOutput> = {
     }
   },
   describe,
-  describeState: ({ value, index, exact }) => {
+  describeState: ({ value, changed: { least, exact } }) => {
     const what = value === undefined ? 'absent' : value === unseen ? 'something nobody saw' : `"${value}"`
-    return `${what} ${exact ? 'at' : 'at or after'} ${index}`
+    return `${what} ${exact ? 'at' : 'at or after'} ${least}`
   },
 }
 
+const placeKey = ({ least, exact, not }: Place) => `${least}${exact ? '' : `+${not.join()}`}`
+
 function read(state: KvState, { found, index }: Extract<KvOutput, { type: 'read' }>): readonly KvState[] {
   if (found === undefined) {
-    const fits = state.value === undefined && (index === undefined || index >= state.index)
+    const fits = state.value === undefined && (index === undefined || index >= state.changed.least)
     return fits ? [state] : []
   }
   const { value, modifyIndex, createIndex } = found
   if (state.value !== value) return []
-  const known = withIndex(state, modifyIndex)
-  if (known === undefined || createIndex === undefined) return known === undefined ? [] : [known]
-  if (known.ownIndex) return createIndex === modifyIndex ? [known] : []
-  if (createIndex >= modifyIndex) return []
-  if (known.createdExact ? createIndex !== known.created : createIndex < known.created) return []
-  return [{ ...known, created: createIndex, createdExact: true }]
+  const changed = placedAt(state.changed, modifyIndex)
+  if (changed === undefined) return []
+  if (createIndex === undefined) return [{ ...state, changed }]
+  if (state.created === undefined) return createIndex === modifyIndex ? [{ ...state, changed }] : []
+  const created = createIndex < modifyIndex ? placedAt(state.created, createIndex) : undefined
+  return created === undefined ? [] : [{ ...state, changed, created }]
 }
 
 function write(state: KvState, input: Exclude<KvInput, { type: 'get' }>, done: boolean): readonly KvState[] {
@@ -110,7 +115,7 @@ function write(state: KvState, input: Exclude<KvInput, { type: 'get' }>, done: b
     case 'put':
       return done ? set(state, input.value, input.at) : []
     case 'cas': {
-      if (!done) return certainlyAt(state, input.index) ? [] : [state]
+      if (!done) return unmatched(state, input.index)
       const matched = input.index === 0 ? onlyAbsent(state) : present(state, input.index)
       return matched === undefined ? [] : set(matched, input.value, input.at)
     }
@@ -119,7 +124,7 @@ function write(state: KvState, input: Exclude<KvInput, { type: 'get' }>, done: b
     case 'delete-cas': {
       if (input.index === 0) return done ? [] : [state]
       if (state.value === undefined) return done ? [state] : []
-      if (!done) return certainlyAt(state, input.index) ? [] : [state]
+      if (!done) return unmatched(state, input.index)
       const matched = present(state, input.index)
       return matched === undefined ? [] : [gone(matched)]
     }
@@ -128,34 +133,38 @@ function write(state: KvState, input: Exclude<KvInput, { type: 'get' }>, done: b
   }
 }
 
-/** The state, known to have that index; undefined: it cannot have it. */
-function withIndex(state: KvState, index: number): KvState | undefined {
-  if (state.exact) return state.index === index ? state : undefined
-  return index >= state.index ? { ...state, index, exact: true } : undefined
+/** Known to be `index`; undefined: it cannot be. */
+function placedAt(place: Place, index: number): Place | undefined {
+  if (place.exact) return place.least === index ? place : undefined
+  return index >= place.least && !place.not.includes(index) ? { least: index, exact: true, not: [] } : undefined
 }
 
 const onlyAbsent = (state: KvState) => (state.value === undefined ? state : undefined)
-const present = (state: KvState, index: number) => (state.value === undefined ? undefined : withIndex(state, index))
 
-/** A check-and-set on `index` must match. */
-function certainlyAt(state: KvState, index: number): boolean {
-  return state.value === undefined ? index === 0 : state.exact && state.index === index
+function present(state: KvState, index: number): KvState | undefined {
+  const changed = state.value === undefined ? undefined : placedAt(state.changed, index)
+  return changed && { ...state, changed }
+}
+
+/** A check-and-set on `index` did not match. */
+function unmatched(state: KvState, index: number): readonly KvState[] {
+  if (state.value === undefined) return index === 0 ? [] : [state]
+  const { changed } = state
+  if (placedAt(changed, index) === undefined) return [state]
+  if (changed.exact) return []
+  return [{ ...state, changed: { ...changed, not: [...changed.not, index].sort((one, other) => one - other) } }]
 }
 
 function set(state: KvState, value: string, at: number | undefined): readonly KvState[] {
   if (state.value === value) return [state]
-  const least = state.index + 1
+  const least = state.changed.least + 1
   if (at !== undefined && at < least) return []
-  const own = state.value === undefined
-  const created = state.ownIndex
-    ? { created: state.index, createdExact: state.exact }
-    : { created: state.created, createdExact: state.createdExact }
-  const none = { created: 0, createdExact: true }
-  return [{ value, index: at ?? least, exact: at !== undefined, ownIndex: own, ...(own ? none : created) }]
+  const changed = { least: at ?? least, exact: at !== undefined, not: [] }
+  return [{ value, changed, created: state.value === undefined ? undefined : (state.created ?? state.changed) }]
 }
 
 function gone(state: KvState): KvState {
-  return { ...absent, index: state.index + 1, exact: false }
+  return { value: undefined, changed: { least: state.changed.least + 1, exact: false, not: [] }, created: undefined }
 }
 
 /**

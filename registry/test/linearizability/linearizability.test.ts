@@ -314,7 +314,7 @@ describe('the linearizability checker', () => {
       const answers = made.flatMap(({ output }) => (output === undefined ? [] : [output]))
       const operations = made.map((operation): KvOperation => {
         const { input, output } = operation
-        if (output === undefined || !random.chance(0.2)) return operation
+        if (output === undefined || !random.chance(0.5)) return operation
         const fitting = answers.filter(({ type }) => (type === 'read') === (input.type === 'get'))
         return { ...operation, output: random.pick(fitting)! }
       })
