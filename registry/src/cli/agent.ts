@@ -35,7 +35,7 @@ export async function runAgent(words: readonly string[], asConsul: boolean): Pro
   const { log, open } = logger({ level: config.logLevel, json: config.logJson, wall: () => Date.now(), write: say })
   const banner = config.logJson ? () => {} : say
   // Who reads the log may go away (a restarted journal); the agent goes on without.
-  process.stdout.on('error', () => {})
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   const closers: (() => Promise<unknown>)[] = []
   const signals = new Signals(config, log)
   try {

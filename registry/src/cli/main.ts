@@ -49,6 +49,8 @@ async function call(command: Command, words: string[]): Promise<number> {
     console.error(`Usage: ${calledAs} ${command.usage}`)
     return 1
   }
+  // Who reads the output has seen enough.
+  process.stdout.on('error', () => process.exit(1))
   try {
     return await command.run({
       client: connect(given, process.env),

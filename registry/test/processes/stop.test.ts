@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
-import { Cluster, type Ended, type Host, until } from './cluster.ts'
+import { Cluster, type Ended, type Host, Process, until } from './cluster.ts'
 
 /** Two seconds are allowed; a machine that is busy with other tests gets some more. */
 const patience = 6_000
@@ -60,5 +60,29 @@ describe('an agent stops promptly, whatever it is doing', function () {
     await until('no leader', async () => (await survivor.leader()) === '')
     assert.deepEqual(await Promise.all([stops(survivor), stops(client)]), [stopped, stopped])
     await Promise.all(ended)
+  })
+})
+
+describe('a reader that goes away', function () {
+  this.timeout(60_000)
+  const cluster = new Cluster(1)
+  after(() => cluster.end())
+
+  it('of its log does not end an agent; of its output ends a command without a word', async () => {
+    const [host] = cluster.hosts as [Host]
+    const agent = host.start('-server', '-bootstrap')
+    await agent.shows(/Starting Consul agent/)
+    agent.child.stdout?.destroy()
+    agent.child.stderr?.destroy()
+    await until('a leader', async () => (await host.leader()) !== '')
+    for (let at = 0; at < 20; at++) await host.put(`wide/${at}`, 'x'.repeat(100_000))
+    const words = ['kv', 'get', `-http-addr=${host.address}:8500`, '-recurse', 'wide/']
+    const command = new Process(words)
+    const errors: Buffer[] = []
+    command.child.stderr?.on('data', (bytes: Buffer) => errors.push(bytes))
+    command.child.stdout?.once('data', () => command.child.stdout?.destroy())
+    await command.ended
+    assert.equal(Buffer.concat(errors).toString(), '')
+    assert.deepEqual(await stops(host), stopped)
   })
 })
