@@ -97,7 +97,10 @@ export function taken(node: NodeDefinition, view: View): string | undefined {
   }
   const owner = view.nodeById(node.id)
   if (owner !== undefined && owner.name !== node.name && living(owner.name)) {
-    return `node id ${node.id} is that of node ${owner.name} (${owner.address}); was the data directory copied?`
+    return (
+      `node id ${node.id} is that of node ${owner.name} (${owner.address}), which lives: a renamed agent waits until ` +
+      'its old name has failed; a copied data directory needs another -node-id'
+    )
   }
   return undefined
 }
