@@ -22,6 +22,8 @@ interface Cared {
   agent: string
   /** Ports it may have now, each given out once; undefined: not registered. One only: certain. */
   possible: Set<number | undefined>
+  /** Of requests that were not answered in time though the agent lives on: they may be acted upon at any later time. */
+  late: { life: unknown; ports: Set<number | undefined> }
   /** Its client says "passing" every so often; or it answers its HTTP check. */
   keptUp: boolean
   check: 'ttl' | 'http'
@@ -75,6 +77,7 @@ export class Clients {
           name: serviceNames[each]!,
           agent: name,
           possible: new Set([undefined]),
+          late: { life: undefined, ports: new Set() },
           keptUp: true,
           check: each === 0 ? 'ttl' : 'http',
         }
@@ -216,7 +219,9 @@ export class Clients {
     const goes = random.chance(0.3)
     const port = goes ? undefined : this.#nextPort++
     service.possible.add(port)
-    const possible = service.possible
+    const { possible } = service
+    const { life } = agents.station(agent)
+    if (service.late.life !== life) service.late = { life, ports: new Set() }
     const how = service.check === 'ttl' ? { TTL: `${ttl}ms` } : { HTTP: `http://service/${id}`, Interval: '2s' }
     const check = { ...how, Status: random.chance(0.5) ? 'passing' : undefined }
     const tags = random.chance(0.3) ? ['blue'] : []
@@ -230,11 +235,16 @@ export class Clients {
         )
     world.note(`${goes ? 'deregister' : 'register'} ${id}:${port} at ${agent}: ${brief(answer)}`)
     // The disk may have been wiped meanwhile.
-    if (possible !== service.possible) service.possible.add(port)
-    else if (answer?.status === 200 || (goes && answer?.status === 404)) {
+    if (possible !== service.possible) return
+    const { late } = service
+    if (answer?.status === 200 || (goes && answer?.status === 404)) {
       possible.clear()
       possible.add(port)
-    } else expectHonest(answer, `registering at ${agent}`)
+      if (late.life === agents.station(agent).life) for (const each of late.ports) possible.add(each)
+    } else {
+      expectHonest(answer, `registering at ${agent}`)
+      if (answer === undefined) late.ports.add(port)
+    }
   }
 
   #keepUp(service: Cared): void {
