@@ -66,19 +66,32 @@ export async function run(words: readonly string[], command = program, environme
 
 export class Host {
   readonly name: string
+  /** What it listens on, and clients ask. */
   readonly address: string
+  /** Where the others find it: something else when a proxy stands between. */
+  readonly advertised: string
   readonly dataDir: string
+  /** Given at every start. */
+  words: readonly string[] = []
   process: Process | undefined
 
-  constructor(name: string, address: string, folder: string) {
+  constructor(name: string, address: string, folder: string, advertised = address) {
     this.name = name
     this.address = address
+    this.advertised = advertised
     this.dataDir = join(folder, name)
+  }
+
+  /** There is a process, stopped (SIGSTOP) or not. */
+  get runs(): boolean {
+    const child = this.process?.child
+    return child !== undefined && child.exitCode === null && child.signalCode === null
   }
 
   start(...words: string[]): Process {
     const own = [`-node=${this.name}`, `-bind=${this.address}`, `-client=${this.address}`, `-data-dir=${this.dataDir}`]
-    this.process = new Process(['agent', ...own, ...words])
+    if (this.advertised !== this.address) own.push(`-advertise=${this.advertised}`)
+    this.process = new Process(['agent', ...own, ...this.words, ...words])
     return this.process
   }
 
@@ -133,14 +146,21 @@ export class Cluster {
   readonly folder = mkdtempSync(join(tmpdir(), 'rollcall-test-'))
   readonly hosts: Host[]
 
-  constructor(size: number) {
+  /** `proxied`: every host advertises an address beside its own, where nobody listens yet. */
+  constructor(size: number, { proxied = false }: { proxied?: boolean } = {}) {
     const run = process.pid % 60_000
     const network = `127.${1 + (run % 120)}.${Math.floor(run / 120) % 250}`
     const first = 2 + networks.next
-    networks.next += size
+    networks.next += proxied ? 2 * size : size
     this.hosts = Array.from(
       { length: size },
-      (_, at) => new Host(`host${at + 1}`, `${network}.${first + at}`, this.folder),
+      (_, at) =>
+        new Host(
+          `host${at + 1}`,
+          `${network}.${first + at}`,
+          this.folder,
+          `${network}.${first + at + (proxied ? size : 0)}`,
+        ),
     )
   }
 
@@ -155,26 +175,25 @@ export class Cluster {
     const [first, ...others] = this.hosts
     first?.start('-server', `-bootstrap-expect=${this.hosts.length}`, '-dns-port=8600')
     await first?.process?.shows(/Log data will now stream/)
-    for (const host of others) host.start('-server', `-join=${first?.address}`)
+    for (const host of others) host.start('-server', `-join=${first?.advertised}`)
     await this.settled()
   }
 
   /** Every host that runs knows the same leader and has it answer. */
   async settled(): Promise<Host> {
-    const running = this.hosts.filter(({ process }) => process !== undefined && process.child.exitCode === null)
+    const running = this.hosts.filter(({ runs }) => runs)
     return until('one leader known to all', async () => {
       const leaders = await Promise.all(running.map((host) => host.leader()))
       if (leaders[0] === '' || leaders.some((leader) => leader !== leaders[0])) return undefined
       await running[0]?.get('settled', '&consistent')
-      return this.hosts.find(({ address }) => `${address}:8300` === leaders[0])
+      return this.hosts.find(({ advertised }) => `${advertised}:8300` === leaders[0])
     })
   }
 
   async end(): Promise<void> {
     await Promise.all(
-      this.hosts.map(async ({ process }) => {
-        if (process === undefined || process.child.exitCode !== null || process.child.signalCode !== null) return
-        await process.signal('SIGKILL')
+      this.hosts.map(async ({ runs, process }) => {
+        if (runs) await process?.signal('SIGKILL')
       }),
     )
     rmSync(this.folder, { recursive: true, force: true })

@@ -1,0 +1,209 @@
+/** Programs that use keys of real agents over HTTP and write down, for the checker, what they asked and were told. */
+import { Agent, request as send } from 'node:http'
+import { Random } from '../../src/io/random.ts'
+import type { KvInput, KvRecorder } from '../linearizability/kv.ts'
+import type { Host } from './cluster.ts'
+
+/** Operations a key takes before another takes its place: so that the checker can decide. */
+const operationsPerKey = 120
+const keysInUse = 5
+
+export type Answer =
+  | { kind: 'answer'; status: number; text: string; index: number }
+  /** No connection could be made: the request never left. */
+  | { kind: 'never'; reason: string }
+  /** It left, and nothing came back. */
+  | { kind: 'silence'; reason: string }
+
+export interface Counts {
+  reads: number
+  written: number
+  refused: number
+  open: number
+  /** What answers of writes that are open or refused said. */
+  reasons: Map<string, number>
+}
+
+/** The keys in use now, and all that were. */
+export class Keys {
+  readonly all: string[] = []
+  readonly #current: { key: string; operations: number }[] = []
+  readonly #indexes = new Map<string, number>()
+
+  constructor() {
+    for (let at = 0; at < keysInUse; at++) this.#renew(at)
+  }
+
+  use(random: Random): string {
+    const at = random.between(0, keysInUse - 1)
+    const current = this.#current[at]!
+    if (++current.operations >= operationsPerKey) this.#renew(at)
+    return current.key
+  }
+
+  /** The index that somebody read of it last; 0: none. */
+  indexOf(key: string): number {
+    return this.#indexes.get(key) ?? 0
+  }
+
+  learn(key: string, index: number): void {
+    this.#indexes.set(key, index)
+  }
+
+  #renew(at: number): void {
+    const key = `key${this.all.length}`
+    this.all.push(key)
+    this.#current[at] = { key, operations: 0 }
+  }
+}
+
+export interface ClientOptions {
+  name: string
+  host: Host
+  keys: Keys
+  recorder: KvRecorder
+  counts: Counts
+  /** How long it waits for an answer, in milliseconds. */
+  patience: number
+  /** Of its operations, how many are reads. */
+  reads: number
+  seed: number
+}
+
+export class Client {
+  readonly #options: ClientOptions
+  readonly #random: Random
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  #count = 0
+
+  constructor(options: ClientOptions) {
+    this.#options = options
+    this.#random = new Random(options.seed)
+  }
+
+  /** One operation after the other until `ended`. @throws when an answer is none that a write or read may have */
+  async run(ended: () => boolean): Promise<void> {
+    const random = this.#random
+    while (!ended()) {
+      await this.once()
+      await new Promise((next) => setTimeout(next, random.between(1, 20)))
+    }
+    this.#agent.destroy()
+  }
+
+  close(): void {
+    this.#agent.destroy()
+  }
+
+  async once(): Promise<void> {
+    const { keys, name, reads } = this.#options
+    const random = this.#random
+    const key = keys.use(random)
+    if (random.chance(reads)) {
+      await this.read(key, random.chance(0.5))
+      return
+    }
+    const choice = random.fraction()
+    const value = `${name}.${this.#count++}`
+    const index = random.chance(0.1) ? 0 : keys.indexOf(key)
+    if (choice < 0.5) return this.#write({ type: 'put', key, value })
+    if (choice < 0.85) return this.#write({ type: 'cas', key, value, index })
+    return this.#write(choice < 0.95 ? { type: 'delete', key } : { type: 'delete-cas', key, index })
+  }
+
+  async read(key: string, consistent: boolean): Promise<boolean> {
+    const { recorder, name, keys, counts } = this.#options
+    const call = recorder.called(`${name}${consistent ? '!' : ''}`, { type: 'get', key }, performance.now())
+    const answer = await this.#ask('GET', `/v1/kv/${key}${consistent ? '?consistent' : ''}`)
+    const now = performance.now()
+    if (answer.kind !== 'answer' || (answer.status !== 200 && answer.status !== 404)) {
+      // A read without an answer says nothing.
+      call.refused()
+      if (answer.kind === 'answer') this.#expectNamed('GET', answer)
+      return false
+    }
+    counts.reads++
+    const { status, text, index } = answer
+    if (status === 404) {
+      call.returned({ type: 'read', found: undefined, index }, now)
+      return true
+    }
+    const [pair] = JSON.parse(text) as { Value: string; ModifyIndex: number; CreateIndex: number }[]
+    if (pair === undefined || pair.ModifyIndex !== index) throw new Error(`GET ${key}: index ${index}, body ${text}`)
+    const { ModifyIndex: modifyIndex, CreateIndex: createIndex, Value } = pair
+    keys.learn(key, modifyIndex)
+    const value = Buffer.from(Value, 'base64').toString()
+    call.returned({ type: 'read', found: { value, modifyIndex, createIndex }, index }, now)
+    return true
+  }
+
+  async #write(input: Exclude<KvInput, { type: 'get' }>): Promise<void> {
+    const { recorder, name, counts } = this.#options
+    const call = recorder.called(name, input, performance.now())
+    const condition = 'index' in input ? `?cas=${input.index}` : ''
+    const path = `/v1/kv/${input.key}${condition}`
+    const answer = 'value' in input ? await this.#ask('PUT', path, input.value) : await this.#ask('DELETE', path)
+    const now = performance.now()
+    if (answer.kind === 'answer' && answer.status === 200) {
+      if (answer.text !== 'true' && answer.text !== 'false') throw new Error(`${path}: ${answer.text}`)
+      call.returned({ type: 'written', done: answer.text === 'true' }, now)
+      counts.written++
+      return
+    }
+    const reason = answer.kind === 'answer' ? `${answer.status} ${answer.text}` : `${answer.kind}: ${answer.reason}`
+    const short = reason.replaceAll(/\d+(\.\d+)+(:\d+)?|\d{4,}/g, '…')
+    counts.reasons.set(short, (counts.reasons.get(short) ?? 0) + 1)
+    if (answer.kind === 'answer') this.#expectNamed('write', answer)
+    if (certainlyNot(answer)) {
+      counts.refused++
+      call.refused()
+    } else counts.open++
+  }
+
+  #expectNamed(what: string, { status, text }: { status: number; text: string }): void {
+    if (status === 503 || (status === 500 && named.some((pattern) => pattern.test(text)))) return
+    throw new Error(`${what} at ${this.#options.host.name} was answered ${status} ${text}`)
+  }
+
+  #ask(method: string, path: string, body?: string): Promise<Answer> {
+    const { host, patience } = this.#options
+    return new Promise((resolve) => {
+      const asked = send({ host: host.address, port: 8500, method, path, agent: this.#agent })
+      const timer = setTimeout(() => asked.destroy(new Error('timeout')), patience)
+      const end = (answer: Answer) => {
+        clearTimeout(timer)
+        resolve(answer)
+      }
+      asked.on('response', (response) => {
+        const chunks: Buffer[] = []
+        response.on('data', (chunk: Buffer) => chunks.push(chunk))
+        response.on('error', ({ message }) => end({ kind: 'silence', reason: message }))
+        response.on('end', () => {
+          const index = Number(response.headers['x-consul-index'])
+          end({ kind: 'answer', status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString(), index })
+        })
+      })
+      asked.on('error', (error: NodeJS.ErrnoException) => {
+        const never = error.code === 'ECONNREFUSED' && !asked.reusedSocket
+        end({ kind: never ? 'never' : 'silence', reason: error.code ?? error.message })
+      })
+      asked.end(body)
+    })
+  }
+}
+
+/** "No cluster leader" promises that nothing was proposed; "try again later" (too many writes wait), too. */
+function certainlyNot(answer: Answer): boolean {
+  if (answer.kind !== 'answer') return answer.kind === 'never'
+  return (
+    (answer.status === 500 && answer.text === 'No cluster leader') ||
+    (answer.status === 503 && answer.text.endsWith('try again later'))
+  )
+}
+
+const named = [
+  /^No cluster leader$/,
+  /may or may not have happened/,
+  /outcome (of this write )?is unknown/,
+  /could not reach \d+ within/,
+]

@@ -1,0 +1,124 @@
+/**
+ * Three agents as processes, with real disks, and a proxy between them; clients read and write at all of them while they
+ * are killed, stopped, cut off. Then the history has to be linearizable. `DURATION=600 SEED=7` makes it a soak of ten
+ * minutes with faults by chance: the seed chooses the faults, the rest is this machine's.
+ */
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Random } from '../../src/io/random.ts'
+import { complaint } from '../linearizability/check.ts'
+import { checkHistory, KvRecorder } from '../linearizability/kv.ts'
+import { Client, type Counts, Keys } from './clients.ts'
+import { Cluster, until } from './cluster.ts'
+import { FaultProxy } from './proxy.ts'
+import { Trouble } from './trouble.ts'
+
+const duration = process.env.DURATION === undefined ? undefined : Number(process.env.DURATION)
+const seed = Number(process.env.SEED ?? process.pid)
+
+/** Who gives up soon asks a stopped leader often; who waits hears that a write was refused. */
+const people = [
+  { patience: 400, reads: 1 },
+  { patience: 1500, reads: 0.4 },
+  { patience: 10_000, reads: 0.4 },
+]
+
+describe('three agents as processes with faults between them', function () {
+  this.timeout((duration ?? 60) * 1000 + 120_000)
+  const cluster = new Cluster(3, { proxied: true })
+  const proxy = new FaultProxy(cluster.hosts, seed)
+  const trouble = new Trouble(cluster, proxy, new Random(seed))
+  const recorder = new KvRecorder()
+  after(async function () {
+    if (this.test?.parent?.tests.some(({ state }) => state === 'failed')) {
+      console.log(trouble.story.join('\n'))
+      for (const { name, process } of cluster.hosts) console.log(`--- ${name}\n${process?.output.slice(-4000)}`)
+    }
+    await cluster.end()
+    await proxy.close()
+  })
+
+  it('show every client one history, whatever happens to them', async () => {
+    const options = join(cluster.folder, 'options.json')
+    // Who waits for a leader hears soon that there is none.
+    writeFileSync(options, '{"performance":{"rpc_hold_timeout":"1500ms"}}')
+    for (const host of cluster.hosts) host.words = [`-config-file=${options}`]
+    await proxy.open()
+    await cluster.begin()
+
+    const keys = new Keys()
+    const counts: Counts = { reads: 0, written: 0, refused: 0, open: 0, reasons: new Map() }
+    let over = false
+    let strange: Error | undefined
+    const clients = cluster.hosts.flatMap((host, at) =>
+      people.map(({ patience, reads }, each) => {
+        const name = `${'abc'[at]}${each + 1}`
+        const client = { name, host, keys, recorder, counts, patience, reads, seed: seed + 10 * at + each }
+        return new Client(client)
+          .run(() => over || strange !== undefined)
+          .catch((error: Error) => {
+            strange ??= error
+          })
+      }),
+    )
+    try {
+      if (duration === undefined) await theUsual(trouble)
+      else {
+        const end = performance.now() + duration * 1000
+        while (performance.now() < end && strange === undefined) await trouble.anything()
+      }
+      proxy.heal()
+      await trouble.well()
+      const { written } = counts
+      await until('writes after all', () => strange !== undefined || counts.written > written + 50)
+    } finally {
+      over = true
+      await Promise.all(clients)
+    }
+    assert.ifError(strange)
+    // What was acknowledged is there at the end, at every agent, in either way of asking.
+    for (const [at, host] of cluster.hosts.entries()) {
+      const client = new Client({ name: `end${at}`, host, keys, recorder, counts, patience: 10_000, reads: 1, seed: 1 })
+      for (const key of keys.all) {
+        for (const consistent of [false, true]) assert.ok(await client.read(key, consistent), `${host.name}: ${key}`)
+      }
+      client.close()
+    }
+
+    const { operations } = recorder
+    const verdict = checkHistory(operations)
+    const numbers =
+      `${operations.length} operations on ${keys.all.length} keys: ${counts.reads} reads, ${counts.written} writes, ` +
+      `${counts.refused} refused, ${counts.open} open; ${trouble.story.length} faults, seed ${seed}`
+    if (duration !== undefined) console.log(`${numbers}\n${reasons(counts)}`)
+    const complaints = complaint(verdict)
+    if (complaints !== undefined) {
+      const file = join(tmpdir(), `rollcall-history-${process.pid}.json`)
+      writeFileSync(file, JSON.stringify(operations))
+      assert.fail([complaints, numbers, ...trouble.story, reasons(counts), `the history: ${file}`].join('\n'))
+    }
+    assert.ok(counts.written > 500 && counts.reads > 500, `too little happened: ${numbers}`)
+  })
+})
+
+async function theUsual(trouble: Trouble): Promise<void> {
+  await trouble.kill('leader', 1000)
+  await trouble.well()
+  await trouble.isolate('leader', 4000)
+  await trouble.well()
+  await trouble.freeze('leader', 3000)
+  await trouble.well()
+  await trouble.mute('leader', 3000)
+  await trouble.deafen('leader', 3000)
+  await trouble.well()
+  await trouble.freeze('follower', 500)
+  await trouble.storm(3000)
+  await trouble.well()
+  await trouble.killAll(500)
+}
+
+function reasons({ reasons }: Counts): string {
+  return [...reasons].map(([reason, times]) => `${String(times).padStart(7)}  ${reason}`).join('\n')
+}
