@@ -310,6 +310,16 @@ describe('failing and coming back', () => {
     assert.equal(again.gossip.self.incarnation, 2)
   })
 
+  it('a new process that has heard less of its former life than others is told the rest, and overrules it', () => {
+    const wire = new Wire()
+    wire.hear({ ...alive('b', 5), tags: { id: 'b-1' } })
+    wire.run(3_000)
+    assert.equal(wire.gossip.queued, 0)
+    wire.hear({ ...alive('b', 2), tags: { id: 'b-2' } })
+    const [told] = all(wire.run(300), 'alive').filter(({ name }) => name === 'b')
+    assert.deepEqual([told?.incarnation, told?.tags], [5, { id: 'b-1' }])
+  })
+
   it('strangers are asked for their state, one in ten seconds', () => {
     const wire = new Wire()
     for (const from of ['b', 'c', 'd']) {

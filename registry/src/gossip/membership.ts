@@ -230,8 +230,13 @@ export class Membership {
   }
 
   /** Who has not heard that a member left may believe for long that it failed: our news has gone round before it was heard. */
-  #contradict({ member, standing }: Entry, news: News): void {
-    const { name, incarnation } = member
+  #contradict(known: Entry, news: News): void {
+    const { member, standing } = known
+    const { name, address, incarnation, tags } = member
+    if (isLive(known) && news.type === 'alive' && news.tags.id !== tags.id && !this.#broadcasts.has(name)) {
+      // A new process in the old one's place that got on with less than we know of the old one: told, it overrules us.
+      this.#broadcast({ type: 'alive', name, incarnation, address, tags })
+    }
     if ((standing !== 'left' && standing !== 'pruned') || news.type === 'left' || news.type === 'pruned') return
     if (news.incarnation > incarnation || this.#broadcasts.has(name)) return
     this.#broadcast({ type: standing, name, incarnation, from: this.#name })
