@@ -61,6 +61,18 @@ export class Corrupt extends Error {
   override name = 'Corrupt'
 }
 
+/** A file of a format that only a newer version of this program understands. It is sound, and is left as it is. */
+export class TooNew extends Error {
+  override name = 'TooNew'
+  /** Versions are those of the file's format. */
+  constructor(file: string, found: number, understood: number) {
+    super(
+      `${file} has format ${found}, and this version of the program understands format ${understood}: a newer version ` +
+        'wrote it. Start that version again; to go back, use a data directory from before it, or an empty one',
+    )
+  }
+}
+
 /** Throws when `condition` is false. It cannot happen; if it does the node halts, for a wrong answer is worse than none. */
 export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`)

@@ -5,6 +5,8 @@
  *   record           payload length 4 · kind 1 · payload · CRC32 4
  *   commit frame     a record whose payload is: magic 8 · life 8 · batch number 6 · batch length 4 · chain 4
  *
+ * The header's layout is the same in every version of the format, so that any version can tell which one a file has.
+ *
  * The CRCs of a batch are chained: each record's starts from the one before, the first from the log's life (random, chosen
  * when the log is made) and the batch number, and the commit frame holds the last. So a record counts only in its own batch,
  * log and order, and bytes that an older life of the disk left behind never do. A commit frame can be found and verified
@@ -23,6 +25,7 @@ export type WalRecord =
   | { type: 'restart'; index: Index; term: Term }
 
 export interface SegmentHeader {
+  version: number
   life: Uint8Array
   segment: number
   firstBatch: number
@@ -30,7 +33,10 @@ export interface SegmentHeader {
 
 export const lifeLength = 8
 const magicLength = 8
-const segmentMagic = Buffer.from('\x89WALv1\r\n', 'latin1')
+/** With the format's version, one digit, in place of the 0. */
+const segmentMagic = Buffer.from('\x89WALv0\r\n', 'latin1')
+const versionAt = 5
+export const walVersion = 1
 const commitMagic = Buffer.from('\x89COMMIT\n', 'latin1')
 export const segmentHeaderLength = magicLength + lifeLength + 6 + 6 + 4
 const recordHeaderLength = 5
@@ -41,9 +47,10 @@ export const commitFrameLength = recordHeaderLength + commitPayloadLength + crcL
 const kinds = { hardState: 1, entry: 2, restart: 3, commit: 4 } as const
 const entryKinds: readonly EntryKind[] = ['command', 'configuration', 'empty']
 
-export function encodeSegmentHeader({ life, segment, firstBatch }: SegmentHeader): Uint8Array {
+export function encodeSegmentHeader({ version, life, segment, firstBatch }: SegmentHeader): Uint8Array {
   const bytes = Buffer.alloc(segmentHeaderLength)
   segmentMagic.copy(bytes, 0)
+  bytes.write(String(version), versionAt, 'latin1')
   bytes.set(life, magicLength)
   bytes.writeUIntBE(segment, magicLength + lifeLength, 6)
   bytes.writeUIntBE(firstBatch, magicLength + lifeLength + 6, 6)
@@ -51,13 +58,17 @@ export function encodeSegmentHeader({ life, segment, firstBatch }: SegmentHeader
   return bytes
 }
 
-/** Undefined when these are not the bytes of a whole header. */
+/** Undefined when these are not the bytes of a whole header. Its version may be one that we do not know. */
 export function decodeSegmentHeader(file: Uint8Array): SegmentHeader | undefined {
   if (file.length < segmentHeaderLength) return undefined
   const bytes = Buffer.from(file.buffer, file.byteOffset, segmentHeaderLength)
-  if (!bytes.subarray(0, magicLength).equals(segmentMagic)) return undefined
+  const magic = Buffer.from(bytes.subarray(0, magicLength))
+  const version = magic[versionAt]! - 0x30
+  magic[versionAt] = segmentMagic[versionAt]!
+  if (!magic.equals(segmentMagic) || version < 1 || version > 9) return undefined
   if (crc32(bytes.subarray(0, -crcLength)) !== bytes.readUInt32BE(segmentHeaderLength - crcLength)) return undefined
   return {
+    version,
     life: Uint8Array.from(bytes.subarray(magicLength, magicLength + lifeLength)),
     segment: bytes.readUIntBE(magicLength + lifeLength, 6),
     firstBatch: bytes.readUIntBE(magicLength + lifeLength + 6, 6),

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
+import { crc32 } from 'node:zlib'
 import { History } from '../../test/sim/checkers.ts'
 import { Cluster, List } from '../../test/sim/cluster.ts'
 import { quickDisk, World } from '../../test/sim/world.ts'
-import { Busy, Corrupt, LeadershipLost, NotLeader, Refused, Stopped, TooLarge } from '../errors.ts'
+import { Busy, Corrupt, LeadershipLost, NotLeader, Refused, Stopped, TooLarge, TooNew } from '../errors.ts'
 import type { ReplicaOptions } from './replica.ts'
 import { encodeFrame } from './wire.ts'
 
@@ -287,7 +288,59 @@ describe('a replica', () => {
       disk.poke(snapshots[1]!, damaged)
       nodes.start('a')
       await until(world, () => nodes.member('a').list.writes.length === 35)
-      assert.ok(world.lines.some((line) => line.includes('a snapshot is damaged and not used')))
+      assert.ok(
+        world.lines.some((line) => /damage on the disk: .*-\d+\.snapshot: .* offset \d+ .*nothing is lost/.test(line)),
+      )
+      const kept = `raft/damaged/1/${snapshots[1]!.split('/').at(-1)}`
+      assert.deepEqual(disk.peek(kept), damaged)
+      assert.equal(disk.peek(snapshots[1]!), undefined)
+    })
+
+    it('starts without a damaged part of the log that a snapshot holds, and puts it aside', async () => {
+      const { world, nodes, write } = await cluster(['a'], {
+        snapshotEntries: 10,
+        trailingEntries: 0,
+        wal: { segmentBytes: 300, zeroBytes: 0 },
+      })
+      for (let at = 0; at < 35; at++) await write(`w${at}`)
+      await world.runFor(50)
+      nodes.down('a', false)
+      const { disk } = world.nodes.get('a')!
+      const segments = disk.files().filter((file) => file.endsWith('.wal'))
+      const damaged = disk.peek(segments[1]!)!
+      damaged[60]! ^= 4
+      disk.poke(segments[1]!, damaged)
+      nodes.start('a')
+      await until(world, () => nodes.member('a').list.writes.length === 35)
+      const aside = disk.files().filter((file) => file.startsWith('raft/damaged/1/'))
+      assert.deepEqual(
+        aside.map((file) => file.split('/').at(-1)),
+        segments.slice(0, 2).map((file) => file.split('/').at(-1)),
+      )
+      assert.deepEqual(disk.peek(aside[1]!), damaged)
+      nodes.down('a', false)
+      nodes.start('a')
+      await until(world, () => nodes.member('a').list.writes.length === 35)
+      assert.equal(disk.files().filter((file) => file.startsWith('raft/damaged/')).length, 2)
+    })
+
+    it('leaves what a newer version wrote as it is, and says which', async () => {
+      const { world, nodes, write } = await cluster(['a'], { snapshotEntries: 10, trailingEntries: 0 })
+      for (let at = 0; at < 15; at++) await write(`w${at}`)
+      await world.runFor(50)
+      nodes.down('a', false)
+      const { disk } = world.nodes.get('a')!
+      const [file] = disk.files().filter((name) => name.endsWith('.snapshot'))
+      const newer = disk.peek(file!)!
+      newer[6] = '2'.charCodeAt(0)
+      const end = 12 + newer.readUInt32BE(8)
+      newer.writeUInt32BE(crc32(newer.subarray(0, end)), end)
+      disk.poke(file!, newer)
+      nodes.start('a')
+      await until(world, () => nodes.broken.has('a'))
+      assert.ok(nodes.broken.get('a') instanceof TooNew)
+      assert.match(nodes.broken.get('a')!.message, /^raft\/snapshots\/\S+ has format 2, .* understands format 1: .*/)
+      assert.deepEqual(disk.peek(file!), newer)
     })
 
     it('does not start as if it knew nothing when both are damaged', async () => {
@@ -304,7 +357,10 @@ describe('a replica', () => {
       nodes.start('a')
       await until(world, () => nodes.broken.has('a'))
       assert.ok(nodes.broken.get('a') instanceof Corrupt)
-      assert.match(nodes.broken.get('a')!.message, /the log begins after entry \d+, but the newest snapshot ends at 0/)
+      assert.match(
+        nodes.broken.get('a')!.message,
+        /-\d+\.snapshot: ends at offset 7 .*; the log holds entries \d+ to \d+, and the newest whole snapshot ends at 0/,
+      )
     })
 
     it('takes a new one when the one it sends turns out to be damaged', async () => {

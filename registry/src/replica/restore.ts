@@ -1,18 +1,16 @@
 /**
  * What the disk says at a start: the newest snapshot that verifies, and the log after it. Whether the two fit together is
  * decided here. What was acknowledged and is not there any more is an error, never an empty start: this server would vote
- * as if it had not promised anything.
+ * as if it had not promised anything. Damage to what is held twice is no loss: it is said, and the file put aside.
  */
-import { Corrupt } from '../errors.ts'
+import { Corrupt, TooNew } from '../errors.ts'
 import type { Io } from '../io/io.ts'
 import type { Entry, HardState, SnapshotMark } from '../raft/message.ts'
+import { setAside, snapshotFolder, walFolder } from './damage.ts'
 import type { StateMachine } from './machine.ts'
 import type { WalRecord } from './records.ts'
 import { Snapshots } from './snapshots.ts'
 import { Wal, type WalOptions } from './wal.ts'
-
-const walFolder = 'raft/wal'
-const snapshotFolder = 'raft/snapshots'
 
 export interface FromDisk {
   wal: Wal
@@ -23,28 +21,24 @@ export interface FromDisk {
   entries: Entry[]
 }
 
-/** The machine has the snapshot's state when this resolves. @throws Corrupt */
+/** The machine has the snapshot's state when this resolves. @throws Corrupt, TooNew, or the disk's error */
 export async function restoreFromDisk(io: Io, machine: StateMachine, options: Partial<WalOptions>): Promise<FromDisk> {
   const snapshots = await Snapshots.open(io.disk, snapshotFolder)
-  for (const { file, reason } of snapshots.damaged) {
-    io.log('error', 'raft', 'a snapshot is damaged and not used', { file, reason })
-  }
-  const { wal, recovered } = await Wal.open(io.disk, walFolder, io.random, options)
-  if (recovered.tornBytes > 0) {
-    io.log('info', 'raft', 'cut off a write that a crash had interrupted', { bytes: recovered.tornBytes })
-  }
   const newest = snapshots.newest
   const mark = newest?.mark
   const end = mark?.index ?? 0
+  const { wal, recovered } = await Wal.open(io.disk, walFolder, io.random, { ...options, covered: end })
+  if (recovered.tornBytes > 0) {
+    io.log('info', 'raft', 'cut off a write that a crash had interrupted', { bytes: recovered.tornBytes })
+  }
   const needed = recovered.start?.index ?? (recovered.entries[0]?.index ?? 1) - 1
-  if (needed > end) {
+  const last = Math.max(end, needed + recovered.entries.length)
+  const lost = snapshots.damaged.filter(({ index }) => index > last)
+  if (needed > end || lost.length > 0) {
     const damaged = snapshots.damaged.map(({ reason }) => reason).join('; ')
     throw new Corrupt(
-      `${walFolder}: the log begins after entry ${needed}, but the newest snapshot ends at ${end}${damaged === '' ? '' : ` (${damaged})`}`,
+      `${damaged === '' ? walFolder : damaged}; the log holds entries ${needed + 1} to ${last}, and the newest whole snapshot ends at ${end}`,
     )
-  }
-  if (mark === undefined && snapshots.damaged.length > 0 && recovered.entries.length === 0) {
-    throw new Corrupt(snapshots.damaged[0]!.reason)
   }
   const records: WalRecord[] = []
   let hardState = recovered.hardState ?? { term: 0, vote: '' }
@@ -62,6 +56,29 @@ export async function restoreFromDisk(io: Io, machine: StateMachine, options: Pa
     }
   }
   if (records.length > 0) await wal.save(records)
-  if (newest !== undefined) machine.restore(await snapshots.chunks(newest))
+  if (newest !== undefined) {
+    const chunks = await snapshots.chunks(newest)
+    try {
+      machine.restore(chunks)
+    } catch (error) {
+      // Every byte is as it was written: another copy would be no better.
+      if (error instanceof TooNew) throw error
+      throw new Error(`${newest.file} is whole, but not a state that can be restored: ${(error as Error).message}`, {
+        cause: error,
+      })
+    }
+  }
+  // Not before it is certain that nothing of it is needed.
+  const reasons = snapshots.damaged.map(({ reason }) => reason)
+  if (recovered.damage !== undefined) reasons.unshift(recovered.damage.reason)
+  const files = [...snapshots.damaged.map(({ file }) => file), ...(recovered.damage?.superfluous ?? [])]
+  if (files.length > 0) {
+    const folder = await setAside(io.disk, files)
+    for (const reason of reasons) {
+      io.log('error', 'raft', `damage on the disk: ${reason}; nothing is lost, the state is held elsewhere on it`, {
+        kept: folder,
+      })
+    }
+  }
   return { wal, snapshots, hardState, snapshot: mark, entries }
 }

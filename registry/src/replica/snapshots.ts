@@ -7,16 +7,21 @@
  *   chunk: length 4 · bytes · CRC32 4      (any number; lengths are above 0)
  *   trailer: 0 4 · number of chunks 4 · CRC32 4
  *
+ * The header's layout is the same in every version of the format, so that any version can tell which one a file has.
  * CRCs are chained from the first byte to the last, so a chunk of another file or another place never verifies.
  * The same bytes go from the leader to a follower.
  */
 import { crc32 } from 'node:zlib'
-import { Corrupt } from '../errors.ts'
+import { Corrupt, TooNew } from '../errors.ts'
 import type { Disk } from '../io/io.ts'
+import type { Index } from '../model.ts'
 import { decodeSnapshotMark, encodeSnapshotMark } from '../raft/codec.ts'
 import type { SnapshotMark } from '../raft/message.ts'
 
-const magic = Buffer.from('\x89SNAPv1\n', 'latin1')
+/** With the format's version, one digit, in place of the 0. */
+const magic = Buffer.from('\x89SNAPv0\n', 'latin1')
+const versionAt = 6
+export const snapshotVersion = 1
 const chunkMax = 256 * 1024 * 1024
 const kept = 2
 /** Written at a time: a state of small slices does not become as many writes. */
@@ -34,8 +39,8 @@ export class Snapshots {
   readonly #folder: string
   /** Newest first; each was whole when it was opened or written. */
   #files: SnapshotFile[] = []
-  /** Files that did not verify, with the reason. */
-  readonly damaged: { file: string; reason: string }[] = []
+  /** Files that did not verify, with the reason, and the index that the name tells. */
+  readonly damaged: { file: string; index: Index; reason: string }[] = []
   #temporary = 0
 
   private constructor(disk: Disk, folder: string) {
@@ -43,7 +48,7 @@ export class Snapshots {
     this.#folder = folder
   }
 
-  /** Removes what was never finished. Damaged files stay where they are, for whoever wants to look. */
+  /** Removes what was never finished. Damaged files stay where they are until somebody puts them aside. */
   static async open(disk: Disk, folder: string): Promise<Snapshots> {
     const snapshots = new Snapshots(disk, folder)
     for (const name of await disk.list(folder)) {
@@ -55,7 +60,7 @@ export class Snapshots {
           snapshots.#files.push(await snapshots.#verify(file))
         } catch (error) {
           if (!(error instanceof Corrupt)) throw error
-          snapshots.damaged.push({ file, reason: error.message })
+          snapshots.damaged.push({ file, index: Number.parseInt(name, 10) || 0, reason: error.message })
         }
       }
     }
@@ -192,11 +197,17 @@ export class Snapshots {
       if (given !== expected) throw new Corrupt(`${file}: ${what} before offset ${from} fails its checksum`)
     }
     const start = await take(magic.length + 4, 'its header')
-    if (!start.subarray(0, magic.length).equals(magic)) throw new Corrupt(`${file}: expected a snapshot at offset 0`)
+    const given = Buffer.from(start.subarray(0, magic.length))
+    const version = given[versionAt]! - 0x30
+    given[versionAt] = magic[versionAt]!
+    if (!given.equals(magic) || version < 1 || version > 9) {
+      throw new Corrupt(`${file}: expected a snapshot at offset 0`)
+    }
     const markLength = start.readUInt32BE(magic.length)
     if (markLength > 1024 * 1024) throw new Corrupt(`${file}: its header at offset 0 fails its checksum`)
     const markBytes = await take(markLength, 'its header')
     await check('its header')
+    if (version > snapshotVersion) throw new TooNew(file, version, snapshotVersion)
     const mark = decodeSnapshotMark(markBytes)
     for (let count = 0; ; count++) {
       const length = (await take(4, `chunk ${count}`)).readUInt32BE(0)
@@ -216,7 +227,9 @@ export class Snapshots {
 
 function header(mark: SnapshotMark): Uint8Array {
   const bytes = encodeSnapshotMark(mark)
-  return Buffer.concat([magic, word(bytes.length), bytes])
+  const start = Buffer.from(magic)
+  start.write(String(snapshotVersion), versionAt, 'latin1')
+  return Buffer.concat([start, word(bytes.length), bytes])
 }
 
 function word(value: number): Uint8Array {

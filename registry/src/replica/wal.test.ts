@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
+import { crc32 } from 'node:zlib'
 import { SimulatedDisk } from '../../test/sim/disk.ts'
-import { Corrupt } from '../errors.ts'
+import { Corrupt, TooNew } from '../errors.ts'
 import { Random } from '../io/random.ts'
 import type { Entry, HardState } from '../raft/message.ts'
 import { commitFrameLength, encodeBatch, segmentHeaderLength, type WalRecord } from './records.ts'
@@ -220,6 +221,71 @@ describe('the write-ahead log', () => {
       recovered.entries.slice(-6).map(({ index, term }) => `${index}:${term}`),
       ['7:1', '8:2', '9:2', '10:2', '11:2', '12:2'],
     )
+  })
+
+  it('goes on without damaged segments when what they held is covered, and only then', async () => {
+    const disk = new SimulatedDisk(new Random(1))
+    const { wal } = await open(disk, { segmentBytes: 300, zeroBytes: 10 })
+    await wal.save([state(3, 'me')])
+    for (let index = 1; index <= 40; index++) await wal.save([entryRecord(index, 3, `<${index}>`)])
+    const files = disk.files()
+    const { recovered } = await open(disk)
+    for (const [at, file] of files.entries()) {
+      const whole = disk.peek(file)!
+      const damaged = Buffer.from(whole)
+      // In the first batch: what follows in this segment cannot count any more.
+      damaged[segmentHeaderLength + 8]! ^= 1
+      const next = disk.peek(files[at + 1] ?? '')
+      const continues = recovered.entries.find(({ data }) => next?.includes(Buffer.from(data)))?.index
+      for (let covered = 0; covered <= 40; covered++) {
+        disk.poke(file, damaged)
+        const opening = Wal.open(disk.open(), folder, new Random(7), { ...small, covered })
+        if (continues === undefined || covered < continues - 1) {
+          await assert.rejects(opening, Corrupt, `${file} covered to ${covered}`)
+        } else {
+          const { recovered: rest } = await opening
+          assert.deepEqual(rest.entries, recovered.entries.slice(continues - 1), `${file} covered to ${covered}`)
+          assert.deepEqual(rest.hardState, { term: 3, vote: 'me' })
+          assert.deepEqual(rest.damage?.superfluous, files.slice(0, at + 1))
+          assert.ok(rest.damage?.reason.startsWith(`${file}: `))
+        }
+      }
+      disk.poke(file, whole)
+    }
+  })
+
+  it('does not take a place for whole from which on no entry stands', async () => {
+    const disk = new SimulatedDisk(new Random(1))
+    const { wal } = await open(disk, { segmentBytes: 200, zeroBytes: 10 })
+    for (let index = 1; index <= 12; index++) await wal.save([entryRecord(index, 1)])
+    // The last segment has the hard state only: entries before it may be beyond what a snapshot covers.
+    for (let term = 2; term <= 12; term++) await wal.save([state(term)])
+    const damaged = disk.peek(first)!
+    damaged[segmentHeaderLength + 8]! ^= 1
+    disk.poke(first, damaged)
+    const last = disk.files().at(-1)!
+    for (const file of disk.files()) if (file !== first && file !== last) await disk.open().remove(file)
+    await assert.rejects(Wal.open(disk.open(), folder, new Random(7), { ...small, covered: 8 }), Corrupt)
+  })
+
+  it('leaves a segment of a newer format as it is, and says so', async () => {
+    const { bytes } = await threeBatches()
+    for (const whole of [bytes, bytes.subarray(0, segmentHeaderLength)]) {
+      const newer = Buffer.from(whole)
+      newer[5] = '2'.charCodeAt(0)
+      newer.writeUInt32BE(crc32(newer.subarray(0, segmentHeaderLength - 4)), segmentHeaderLength - 4)
+      const disk = new SimulatedDisk(new Random(2))
+      disk.poke(first, newer)
+      await assert.rejects(open(disk), (error) => {
+        assert.ok(error instanceof TooNew, String(error))
+        assert.match(
+          error.message,
+          /^raft\/wal\/0000000001\.wal has format 2, .* understands format 1: a newer version/,
+        )
+        return true
+      })
+      assert.deepEqual(disk.peek(first), newer)
+    }
   })
 
   it('refuses a log that lacks a segment, or whose older segment lost its end', async () => {

@@ -12,7 +12,7 @@
  * A failed write or sync is final: Linux marks the pages clean, so that a second sync succeeds without the data being on
  * disk (Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020). The log then refuses everything.
  */
-import { assert, Corrupt } from '../errors.ts'
+import { assert, Corrupt, TooNew } from '../errors.ts'
 import type { Disk } from '../io/io.ts'
 import type { Random } from '../io/random.ts'
 import type { Index, Term } from '../model.ts'
@@ -27,6 +27,7 @@ import {
   RecordedLog,
   segmentHeaderLength,
   type WalRecord,
+  walVersion,
 } from './records.ts'
 
 export interface WalOptions {
@@ -46,6 +47,13 @@ export interface Recovered {
   start: { index: Index; term: Term } | undefined
   /** Bytes of a torn last batch that were wiped; 0 after a clean stop. */
   tornBytes: number
+  /** Segments that are damaged, or older than a damaged one, and hold nothing that `covered` does not. Not used any more. */
+  damage: { reason: string; superfluous: string[] } | undefined
+}
+
+export interface OpenOptions {
+  /** A snapshot on this disk holds everything up to here. */
+  covered: Index
 }
 
 interface Segment {
@@ -92,15 +100,15 @@ export class Wal {
     for (const { segment, records } of state.batches) for (const record of records) this.#note(record, segment)
   }
 
-  /** @throws Corrupt naming file and offset; or the disk's error. */
+  /** @throws Corrupt naming file and offset, TooNew; or the disk's error. */
   static async open(
     disk: Disk,
     folder: string,
     random: Random,
-    options: Partial<WalOptions> = {},
+    options: Partial<WalOptions & OpenOptions> = {},
   ): Promise<{ wal: Wal; recovered: Recovered }> {
-    const settings = { ...walOptionsDefault, ...options }
-    const state = await recover(disk, folder, random)
+    const settings = { ...walOptionsDefault, covered: 0, ...options }
+    const state = await recover(disk, folder, random, settings)
     const wal = new Wal(disk, folder, settings, state)
     return {
       wal,
@@ -109,6 +117,7 @@ export class Wal {
         entries: state.log.entries,
         start: state.log.start,
         tornBytes: state.tornBytes,
+        damage: state.damage,
       },
     }
   }
@@ -166,7 +175,12 @@ export class Wal {
   async #beginSegment(): Promise<void> {
     const number = (this.#segments.at(-1)?.number ?? 0) + 1
     const file = segmentFile(this.#folder, number)
-    const header = encodeSegmentHeader({ life: this.#life, segment: number, firstBatch: this.#batch })
+    const header = encodeSegmentHeader({
+      version: walVersion,
+      life: this.#life,
+      segment: number,
+      firstBatch: this.#batch,
+    })
     await this.#disk.write(file, 0, [header])
     await this.#disk.sync(file)
     await this.#disk.syncFolder(this.#folder)
@@ -224,6 +238,7 @@ interface WalState {
   zeroEnd: number
   log: RecordedLog
   tornBytes: number
+  damage: Recovered['damage']
 }
 
 function isZero(bytes: Buffer): boolean {
@@ -239,12 +254,52 @@ function segmentFile(folder: string, number: number): string {
   return `${folder}/${String(number).padStart(10, '0')}.wal`
 }
 
-async function recover(disk: Disk, folder: string, random: Random): Promise<WalState> {
+/**
+ * What the segments say. Damage before a place from which on the log is whole, and before which a snapshot has everything,
+ * is no loss: those segments are `superfluous`.
+ */
+async function recover(disk: Disk, folder: string, random: Random, options: OpenOptions): Promise<WalState> {
   const numbers = (await disk.list(folder))
     .map((name) => /^(\d{10})\.wal$/.exec(name)?.[1])
     .filter((digits) => digits !== undefined)
     .map(Number)
     .sort((one, other) => one - other)
+  try {
+    return await recoverFrom(disk, folder, random, numbers)
+  } catch (error) {
+    if (!(error instanceof Corrupt)) throw error
+    const whole = await wholeFrom(disk, folder, random, { numbers, covered: options.covered })
+    if (whole === undefined) throw error
+    const superfluous = numbers.slice(0, numbers.indexOf(whole.segments[0]!.number))
+    return {
+      ...whole,
+      damage: { reason: error.message, superfluous: superfluous.map((number) => segmentFile(folder, number)) },
+    }
+  }
+}
+
+/** The log from the first segment on from which it is whole, if what is missing before it is covered by a snapshot. */
+async function wholeFrom(
+  disk: Disk,
+  folder: string,
+  random: Random,
+  { numbers, covered }: { numbers: number[]; covered: Index },
+): Promise<WalState | undefined> {
+  for (let from = 1; from < numbers.length; from++) {
+    try {
+      const state = await recoverFrom(disk, folder, random, numbers.slice(from))
+      const { start, entries, hardState } = state.log
+      const begins = start?.index ?? (entries[0] === undefined ? undefined : entries[0].index - 1)
+      // Every segment begins with the hard state; without entries it does not say where the ones before it ended.
+      if (begins !== undefined && begins <= covered && hardState !== undefined) return state
+    } catch (error) {
+      if (!(error instanceof Corrupt)) throw error
+    }
+  }
+  return undefined
+}
+
+async function recoverFrom(disk: Disk, folder: string, random: Random, numbers: number[]): Promise<WalState> {
   let life: Uint8Array | undefined
   let nextBatch: number | undefined
   const state: Omit<WalState, 'life' | 'nextBatch'> = {
@@ -254,6 +309,7 @@ async function recover(disk: Disk, folder: string, random: Random): Promise<WalS
     zeroEnd: 0,
     log: new RecordedLog(),
     tornBytes: 0,
+    damage: undefined,
   }
   for (const [at, number] of numbers.entries()) {
     const file = segmentFile(folder, number)
@@ -274,6 +330,7 @@ async function recover(disk: Disk, folder: string, random: Random): Promise<WalS
       state.tornBytes += bytes.length
       break
     }
+    if (header.version > walVersion) throw new TooNew(file, header.version, walVersion)
     if (
       header.segment !== number ||
       (life !== undefined && Buffer.compare(header.life, life) !== 0) ||

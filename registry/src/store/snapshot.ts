@@ -4,7 +4,7 @@
  */
 import { pack } from 'msgpackr/pack'
 import { unpack } from 'msgpackr/unpack'
-import { Corrupt } from '../errors.ts'
+import { Corrupt, TooNew } from '../errors.ts'
 import type { Check, Index, KvPair, Node, Service } from '../model.ts'
 import type { CatalogState } from './catalog.ts'
 import type { KvState, Tombstone } from './kv.ts'
@@ -127,6 +127,9 @@ export function readSnapshot(chunks: Iterable<Uint8Array>): State {
       if (end !== undefined) throw new Corrupt('snapshot goes on after its end')
       if (header === undefined) {
         header = value as Header
+        if (header.format === 'rollcall-store' && header.version > version) {
+          throw new TooNew('the state in this snapshot', header.version, version)
+        }
         if (header.format !== 'rollcall-store' || header.version !== version) {
           throw new Corrupt(
             `expected a snapshot of the store, version ${version}, received ${JSON.stringify(value).slice(0, 200)}`,
@@ -152,7 +155,7 @@ export function readSnapshot(chunks: Iterable<Uint8Array>): State {
     return { index: header.index, kv, catalog: { tables, marks: { ...header.catalog, byService, byNode } } }
   } catch (cause) {
     // Bytes that passed their checksum and still make no sense fail in many ways; all of them mean the same.
-    if (cause instanceof Corrupt) throw cause
+    if (cause instanceof Corrupt || cause instanceof TooNew) throw cause
     throw new Corrupt('snapshot holds something that is not a row', { cause })
   }
 }
