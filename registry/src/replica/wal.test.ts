@@ -230,7 +230,7 @@ describe('the write-ahead log', () => {
     for (let index = 1; index <= 40; index++) await wal.save([entryRecord(index, 3, `<${index}>`)])
     const files = disk.files()
     const { recovered } = await open(disk)
-    for (const [at, file] of files.entries()) {
+    for (const [at, file] of files.slice(0, -1).entries()) {
       const whole = disk.peek(file)!
       const damaged = Buffer.from(whole)
       // In the first batch: what follows in this segment cannot count any more.
@@ -240,7 +240,8 @@ describe('the write-ahead log', () => {
       for (let covered = 0; covered <= 40; covered++) {
         disk.poke(file, damaged)
         const opening = Wal.open(disk.open(), folder, new Random(7), { ...small, covered })
-        if (continues === undefined || covered < continues - 1) {
+        assert.ok(continues !== undefined)
+        if (covered < continues - 1) {
           await assert.rejects(opening, Corrupt, `${file} covered to ${covered}`)
         } else {
           const { recovered: rest } = await opening
