@@ -44,7 +44,7 @@ function shownBy(operation: KvOperation): Shown[] {
   return index === undefined ? [] : [{ index, operation }]
 }
 
-/** Writes whose index some read told: of values that one operation alone wrote. */
+/** Writes whose index their answer or some read told: of values that one operation alone wrote. */
 function writesWithIndex(operations: readonly KvOperation[]): Shown[] {
   const found = new Map<string, number>()
   const writers = new Map<string, number>()
@@ -60,7 +60,8 @@ function writesWithIndex(operations: readonly KvOperation[]): Shown[] {
     const { input, output } = operation
     if (!('value' in input) || (output?.type === 'written' && !output.done)) return []
     const name = nameOf(input.key, input.value)
-    const index = input.at ?? found.get(name)
+    const told = output?.type === 'written' ? output.index : undefined
+    const index = told ?? input.at ?? found.get(name)
     return index === undefined || writers.get(name) !== 1 ? [] : [{ index, operation }]
   })
 }

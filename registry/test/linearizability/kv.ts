@@ -28,8 +28,8 @@ export interface Found {
 export type KvOutput =
   /** `index`: that of the answer, at least the last change of this key. */
   | { type: 'read'; found: Found | undefined; index?: number }
-  /** `done` false: the check-and-set did not match. */
-  | { type: 'written'; done: boolean }
+  /** `done` false: the check-and-set did not match. `index`: where it took effect, if the answer says so. */
+  | { type: 'written'; done: boolean; index?: number }
 
 export type KvOperation = Operation<KvInput, KvOutput>
 
@@ -67,7 +67,8 @@ export const kvModel: Model<KvState, KvInput, KvOutput> = {
   step: (state, input, output) => {
     if (input.type === 'get') return output?.type === 'read' ? read(state, output) : []
     if (output?.type === 'read') return []
-    return write(state, input, output?.done ?? true)
+    const at = output?.index ?? ('at' in input ? input.at : undefined)
+    return write(state, input, output?.done ?? true, at)
   },
   stateKey: ({ value, changed, created }) =>
     `${placeKey(changed)} ${created === undefined ? '' : placeKey(created)} ${value === undefined ? '-' : `"${value}`}`,
@@ -110,23 +111,28 @@ function read(state: KvState, { found, index }: Extract<KvOutput, { type: 'read'
   return created === undefined ? [] : [{ ...state, changed, created }]
 }
 
-function write(state: KvState, input: Exclude<KvInput, { type: 'get' }>, done: boolean): readonly KvState[] {
+function write(
+  state: KvState,
+  input: Exclude<KvInput, { type: 'get' }>,
+  done: boolean,
+  at: number | undefined,
+): readonly KvState[] {
   switch (input.type) {
     case 'put':
-      return done ? set(state, input.value, input.at) : []
+      return done ? set(state, input.value, at) : []
     case 'cas': {
       if (!done) return unmatched(state, input.index)
       const matched = input.index === 0 ? onlyAbsent(state) : present(state, input.index)
-      return matched === undefined ? [] : set(matched, input.value, input.at)
+      return matched === undefined ? [] : set(matched, input.value, at)
     }
     case 'delete':
-      return !done ? [] : state.value === undefined ? [state] : [gone(state)]
+      return !done ? [] : state.value === undefined ? [state] : gone(state, at)
     case 'delete-cas': {
       if (input.index === 0) return done ? [] : [state]
       if (state.value === undefined) return done ? [state] : []
       if (!done) return unmatched(state, input.index)
       const matched = present(state, input.index)
-      return matched === undefined ? [] : [gone(matched)]
+      return matched === undefined ? [] : gone(matched, at)
     }
     default:
       return input satisfies never
@@ -157,14 +163,19 @@ function unmatched(state: KvState, index: number): readonly KvState[] {
 
 function set(state: KvState, value: string, at: number | undefined): readonly KvState[] {
   if (state.value === value) return [state]
-  const least = state.changed.least + 1
-  if (at !== undefined && at < least) return []
-  const changed = { least: at ?? least, exact: at !== undefined, not: [] }
+  const changed = changedAfter(state.changed, at)
+  if (changed === undefined) return []
   return [{ value, changed, created: state.value === undefined ? undefined : (state.created ?? state.changed) }]
 }
 
-function gone(state: KvState): KvState {
-  return { value: undefined, changed: { least: state.changed.least + 1, exact: false, not: [] }, created: undefined }
+function gone(state: KvState, at: number | undefined): readonly KvState[] {
+  const changed = changedAfter(state.changed, at)
+  return changed === undefined ? [] : [{ value: undefined, changed, created: undefined }]
+}
+
+function changedAfter({ least }: Place, at: number | undefined): Place | undefined {
+  if (at !== undefined && at <= least) return undefined
+  return { least: at ?? least + 1, exact: at !== undefined, not: [] }
 }
 
 /**
