@@ -5,11 +5,12 @@ import { addressText, parseAddress } from '../io/address.ts'
 import type { Io } from '../io/io.ts'
 import type { Address, Member, Millis, NodeDefinition, NodeId, NodeName } from '../model.ts'
 import type { ServerChange } from '../raft/message.ts'
-import { Replica } from '../replica/replica.ts'
+import type { Replica } from '../replica/replica.ts'
 import { type Command, encodeCommand } from '../store/command.ts'
 import { Store } from '../store/store.ts'
 import type { Topic, View } from '../store/view.ts'
 import { Bootstrap, BootstrapPromise, type Candidate, serverOf } from './bootstrap.ts'
+import { openReplica } from './damaged-log.ts'
 import { Deadlines } from './deadlines.ts'
 import type { Following } from './following.ts'
 import { Forward } from './forward.ts'
@@ -111,11 +112,7 @@ export class Agent implements AgentSurface {
     const local = await Local.open(io, () => wake(), options.server ? consulServiceId : undefined)
     const store = new Store()
     const replica = options.server
-      ? await Replica.open(io, store, {
-          id: nodeFile.id,
-          address: addressText(options.advertise.rpc),
-          ...options.raft,
-        })
+      ? await openReplica(io, store, nodeFile, { address: addressText(options.advertise.rpc), ...options.raft })
       : undefined
     if (replica !== undefined) expectWhole(nodeFile, replica.status)
     await nodeFile.begin()
@@ -176,6 +173,7 @@ export class Agent implements AgentSurface {
       serve({
         io,
         self: parts.nodeFile.id,
+        lost: () => (parts.nodeFile.former === '' ? undefined : parts.nodeFile),
         deadlines: this.#deadlines,
         peers: this.#peers,
         replica: parts.replica,
@@ -501,10 +499,10 @@ export class Agent implements AgentSurface {
   }
 
   #onFollowing(): void {
-    const { leading, leader, cluster } = this.#following
+    const { leading, leader, cluster, peers } = this.#following
     // Not before the log has it: a crash in between would look as if the log had been taken away.
     if (cluster !== '' && (this.#hadLog || (this.#replica?.status.walSyncs ?? 0) > 0)) {
-      void this.#nodeFile.keepCluster(cluster)
+      void this.#nodeFile.keepCluster(cluster, peers.length)
     }
     if (leading !== this.#wasLeading) {
       this.#wasLeading = leading
@@ -679,7 +677,8 @@ export class Agent implements AgentSurface {
     })
     return new Reconciler({
       work: async () => {
-        if (this.#mayBootstrap && !replica.status.hasState) await bootstrap.run()
+        // A server that lost its log waits for those who have theirs.
+        if (this.#mayBootstrap && !replica.status.hasState && this.#nodeFile.former === '') await bootstrap.run()
       },
       every: bootstrapInterval,
       backOffMin: bootstrapInterval,

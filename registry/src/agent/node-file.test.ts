@@ -35,7 +35,7 @@ describe('what a node knows of itself', () => {
     assert.equal(first.fresh, true)
     assert.equal((await openNodeFile(io, undefined)).fresh, true, 'nothing is kept before it may be')
     await first.begin()
-    await Promise.all([first.keepMembers(['10.0.0.2:8301']), first.keepCluster('c')])
+    await Promise.all([first.keepMembers(['10.0.0.2:8301']), first.keepCluster('c', 3)])
     await first.flush()
     const second = await openNodeFile(io, undefined)
     assert.deepEqual(
@@ -50,11 +50,38 @@ describe('what a node knows of itself', () => {
     }
   })
 
+  it('a server that lost its log is another one from then on, until it has a log again', async () => {
+    const { io } = world()
+    const first = await openNodeFile(io, undefined)
+    await first.begin()
+    await first.keepCluster('c', 3)
+    const { id } = first
+    await first.replace()
+    assert.notEqual(first.id, id)
+    const second = await openNodeFile(io, undefined)
+    assert.deepEqual([second.id, second.former, second.cluster, second.voters], [first.id, id, 'c', 3])
+    await second.keepCluster('c', 2)
+    const third = await openNodeFile(io, undefined)
+    assert.deepEqual([third.id, third.former, third.cluster, third.voters], [first.id, '', 'c', 2])
+  })
+
+  it('a file of a newer version is refused with both versions', async () => {
+    const { io } = world(new Map([['node.json', '{"format":2,"id":"x"}']]))
+    await assert.rejects(openNodeFile(io, undefined), /node\.json .* has format 2, .* understands format 1/)
+  })
+
   it('an id without its log, or a log without its id, is nothing to begin with', () => {
-    expectWhole({ fresh: true, cluster: '' }, none)
-    expectWhole({ fresh: false, cluster: '' }, none)
-    expectWhole({ fresh: false, cluster: 'c' }, some)
-    assert.throws(() => expectWhole({ fresh: false, cluster: 'c' }, none), /the log in the data directory .* is gone/)
-    assert.throws(() => expectWhole({ fresh: true, cluster: '' }, some), /node\.json is missing.*i at a:1.*-node-id/s)
+    expectWhole({ fresh: true, cluster: '', former: '' }, none)
+    expectWhole({ fresh: false, cluster: '', former: '' }, none)
+    expectWhole({ fresh: false, cluster: 'c', former: '' }, some)
+    expectWhole({ fresh: false, cluster: 'c', former: 'x' }, none)
+    assert.throws(
+      () => expectWhole({ fresh: false, cluster: 'c', former: '' }, none),
+      /the log in the data directory .* is gone/,
+    )
+    assert.throws(
+      () => expectWhole({ fresh: true, cluster: '', former: '' }, some),
+      /node\.json is missing.*i at a:1.*-node-id/s,
+    )
   })
 })

@@ -1,12 +1,16 @@
 /** What this node knows of itself before anybody tells it: its id, its cluster, and where members were when last seen. */
-import { Corrupt } from '../errors.ts'
+import { Corrupt, TooNew } from '../errors.ts'
 import type { Io } from '../io/io.ts'
 import type { NodeId } from '../model.ts'
 import type { Configuration } from '../raft/message.ts'
 import { loadJson, saveJson } from './files.ts'
 
 const file = 'node.json'
+/** Of this file; written into it. */
+const formatVersion = 1
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+
+type Field = 'format' | 'id' | 'members' | 'cluster' | 'voters' | 'former'
 
 export interface NodeFile {
   readonly id: NodeId
@@ -14,27 +18,41 @@ export interface NodeFile {
   readonly members: string[]
   /** The id was made now. */
   readonly fresh: boolean
-  /** UUID of the cluster this server has a log of; '' for none. */
+  /** The id is not ours to change: it was given at the start. */
+  readonly given: boolean
+  /** UUID of the cluster this server has a log of, or had before that was damaged; '' for none. */
   readonly cluster: string
+  /** How many servers voted there when last seen; 0: not known. */
+  readonly voters: number
+  /** The id under which this server's log was damaged; '' once it has one again, or when it never was. */
+  readonly former: NodeId | ''
   /** Resolves when the id is durable: before it is told to anybody, and not before `expectWhole`. */
   begin(): Promise<void>
   /** Resolves when it, or something newer, is durable. A disk error is logged: the list is a convenience. */
   keepMembers(members: string[]): Promise<void>
-  /** The same for the cluster; a disk that fails will fail the log as well. */
-  keepCluster(cluster: string): Promise<void>
+  /** The same for the cluster; a disk that fails will fail the log as well. There is a log of it: `former` is over. */
+  keepCluster(cluster: string, voters: number): Promise<void>
+  /** Another id from now on, durable when this resolves: this server has lost what it promised under the one it had. */
+  replace(): Promise<void>
   flush(): Promise<void>
 }
 
-/** Makes an id at the first start. @throws Corrupt */
+/** Makes an id at the first start. @throws Corrupt, TooNew */
 export async function openNodeFile(io: Io, given: NodeId | undefined): Promise<NodeFile> {
-  const loaded = (await loadJson(io.disk, file)) as Partial<Record<'id' | 'members' | 'cluster', unknown>> | undefined
+  const loaded = (await loadJson(io.disk, file)) as Partial<Record<Field, unknown>> | undefined
+  if (typeof loaded?.format === 'number' && loaded.format > formatVersion) {
+    throw new TooNew(`${file} in the data directory`, loaded.format, formatVersion)
+  }
   if (loaded !== undefined && (typeof loaded?.id !== 'string' || !uuid.test(loaded.id))) {
     throw new Corrupt(`${file} in the data directory holds no node id; restore it, or remove it to be a new node`)
   }
-  const id = given ?? (loaded?.id as NodeId | undefined) ?? io.random.uuid()
+  let id = given ?? (loaded?.id as NodeId | undefined) ?? io.random.uuid()
   let members = Array.isArray(loaded?.members) ? loaded.members.filter((member) => typeof member === 'string') : []
   let cluster = typeof loaded?.cluster === 'string' ? loaded.cluster : ''
+  let voters = typeof loaded?.voters === 'number' ? loaded.voters : 0
+  let former = typeof loaded?.former === 'string' ? (loaded.former as NodeId | '') : ''
   const fresh = loaded === undefined && given === undefined
+  const write = () => saveJson(io.disk, file, { format: formatVersion, id, members, cluster, voters, former })
   let saving: Promise<void> = Promise.resolve()
   let stale = false
   const save = () => {
@@ -43,16 +61,19 @@ export async function openNodeFile(io: Io, given: NodeId | undefined): Promise<N
     saving = saving
       .then(async () => {
         stale = false
-        await saveJson(io.disk, file, { id, members, cluster })
+        await write()
       })
       .catch((error: Error) => io.log('warn', 'agent', `${file} could not be written: ${error.message}`))
     return saving
   }
   return {
-    id,
+    get id() {
+      return id
+    },
     fresh,
+    given: given !== undefined,
     begin: async () => {
-      if (loaded?.id !== id) await saveJson(io.disk, file, { id, members, cluster })
+      if (loaded?.id !== id) await write()
     },
     get members() {
       return members
@@ -60,15 +81,28 @@ export async function openNodeFile(io: Io, given: NodeId | undefined): Promise<N
     get cluster() {
       return cluster
     },
+    get voters() {
+      return voters
+    },
+    get former() {
+      return former
+    },
     keepMembers(wanted) {
       if (JSON.stringify(wanted) === JSON.stringify(members)) return saving
       members = wanted
       return save()
     },
-    keepCluster(wanted) {
-      if (wanted === cluster) return saving
+    keepCluster(wanted, votersNow) {
+      if (wanted === cluster && votersNow === voters && former === '') return saving
       cluster = wanted
+      voters = votersNow
+      former = ''
       return save()
+    },
+    replace() {
+      former = id
+      id = io.random.uuid()
+      return write()
     },
     flush: () => saving,
   }
@@ -80,10 +114,10 @@ export async function openNodeFile(io: Io, given: NodeId | undefined): Promise<N
  * @throws Corrupt
  */
 export function expectWhole(
-  nodeFile: Pick<NodeFile, 'fresh' | 'cluster'>,
+  nodeFile: Pick<NodeFile, 'fresh' | 'cluster' | 'former'>,
   { hasState, configuration }: { hasState: boolean; configuration: Configuration },
 ): void {
-  if (nodeFile.cluster !== '' && !hasState) {
+  if (nodeFile.cluster !== '' && nodeFile.former === '' && !hasState) {
     throw new Corrupt(
       `the log in the data directory (raft/) is gone, though this server is part of cluster ${nodeFile.cluster}; ` +
         'restore it, or empty the whole data directory to come back as a new server',

@@ -19,6 +19,8 @@ export type StatusReply = ServerStatus
 export interface ServingOptions {
   io: Io
   self: NodeId
+  /** This server lost its log and has none again yet; of that cluster, '' when it is not known which. */
+  lost: () => { cluster: string } | undefined
   deadlines: Deadlines
   peers: Peers
   replica: Replica
@@ -50,9 +52,11 @@ export function serve(options: ServingOptions): void {
   })
   peers.answer('bootstrap', (body) => {
     const request = fields<BootstrapRequest>(body, { by: 'string' })
-    return promise.answer(request, replica.status.hasState, io.clock.now())
+    return promise.answer(request, replica.status.hasState || options.lost() !== undefined, io.clock.now())
   })
-  peers.answer('status', (): StatusReply => ({ applied: replica.status.applied, cluster: following.cluster }))
+  // The leader of another cluster must not take in one that lost the log of its own.
+  const cluster = () => (following.cluster === '' ? (options.lost()?.cluster ?? '') : following.cluster)
+  peers.answer('status', (): StatusReply => ({ applied: replica.status.applied, cluster: cluster() }))
   peers.answer('leave', async (body) => {
     await options.onLeave(fields<LeaveRequest>(body, { id: 'string' }).id)
     return true
