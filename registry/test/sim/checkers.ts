@@ -3,6 +3,8 @@
  * violation throws at once, so that the run stops where it happened.
  */
 import type { Index, Term } from '../../src/model.ts'
+import { complaint } from '../linearizability/check.ts'
+import { checkHistory, KvRecorder } from '../linearizability/kv.ts'
 
 export class Violation extends Error {
   override name = 'Violation'
@@ -18,6 +20,8 @@ export class History {
   readonly refused = new Set<string>()
   /** Nobody was told anything yet. */
   readonly open = new Set<string>()
+  /** What clients asked of single keys and were told, for the linearizability checker. */
+  readonly registers = new KvRecorder()
   /** The highest index that any finished write or linearizable read has shown. */
   shown: Index = 0
   readsDone = 0
@@ -66,6 +70,12 @@ export class History {
     if (kind === 'lease') this.leaseReadsDone++
     else this.readsDone++
     this.shown = Math.max(this.shown, index)
+  }
+
+  /** At the end: some order of everything explains what every client was told. */
+  linearizable(): void {
+    const why = complaint(checkHistory(this.registers.operations))
+    if (why !== undefined) throw new Violation(why)
   }
 
   /** At the end: every store holds what was acknowledged, once, and nothing that was refused. */

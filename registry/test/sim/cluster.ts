@@ -11,6 +11,8 @@ export class List implements StateMachine {
   index: Index = 0
   hash = ''
   writes: string[] = []
+  /** The last write of each key, a register for those who read. */
+  registers = new Map<string, { value: string; modifyIndex: Index }>()
   readonly #node: string
   readonly #history: History
 
@@ -22,6 +24,7 @@ export class List implements StateMachine {
   apply(index: Index, data: Uint8Array): number {
     const write = Buffer.from(data).toString('utf8')
     this.writes.push(write)
+    this.registers.set(keyOf(write), { value: write, modifyIndex: index })
     this.index = index
     this.hash = createHash('md5').update(`${this.hash} ${index} ${write}`).digest('base64')
     this.#history.applied(this.#node, index, this.hash)
@@ -31,7 +34,7 @@ export class List implements StateMachine {
   *snapshot(): Iterable<Uint8Array> {
     const { index, hash } = this
     const writes = this.writes.slice()
-    yield Buffer.from(JSON.stringify({ index, hash, length: writes.length }))
+    yield Buffer.from(JSON.stringify({ index, hash, length: writes.length, registers: [...this.registers] }))
     for (let at = 0; at < writes.length; at += 50) yield Buffer.from(JSON.stringify(writes.slice(at, at + 50)))
   }
 
@@ -40,8 +43,17 @@ export class List implements StateMachine {
     this.index = head.index
     this.hash = head.hash
     this.writes = slices.flat()
+    this.registers = new Map(head.registers)
     if (this.index > 0) this.#history.applied(this.#node, this.index, this.hash)
   }
+}
+
+/** So many that no key gets more operations than the checker can put in order. */
+const keys = 16
+
+/** The key that a write belongs to: writes are called w1, w2, … */
+export function keyOf(write: string): string {
+  return `k${Number(write.slice(1)) % keys}`
 }
 
 export interface Member {

@@ -6,7 +6,7 @@ import { Busy, LeadershipLost, NotLeader, Stopped } from '../../src/errors.ts'
 import { Random } from '../../src/io/random.ts'
 import type { Millis } from '../../src/model.ts'
 import { History, Violation } from './checkers.ts'
-import { Cluster } from './cluster.ts'
+import { Cluster, keyOf, type List } from './cluster.ts'
 import { drawPlan, Nemesis, type Plan } from './faults.ts'
 import { World } from './world.ts'
 
@@ -89,6 +89,7 @@ export async function run(seed: number, { duration = 8000, logging = false }: Ru
       throw new Violation(`stores end at different indexes: ${[...ends()].join(', ')}`)
     }
     for (const { id } of members) if (failure === undefined) history.final(id, cluster.member(id).list.writes)
+    if (failure === undefined) history.linearizable()
   } catch (error) {
     failure ??= error as Error
   }
@@ -165,11 +166,18 @@ class Clients {
     if (replica === undefined) return
     const write = `w${++this.#count}`
     this.#history.began(write)
+    const input = { type: 'put', key: keyOf(write), value: write } as const
+    const call = this.#history.registers.called(name, input, this.#world.now)
     replica.propose(Buffer.from(write)).then(
-      ({ index }) => this.#history.acknowledge(write, index),
+      ({ index }) => {
+        this.#history.acknowledge(write, index)
+        call.returned({ type: 'written', done: true, index }, this.#world.now)
+      },
       (error) => {
-        if (error instanceof NotLeader || error instanceof Busy) this.#history.refuse(write)
-        else if (!(error instanceof LeadershipLost || error instanceof Stopped)) throw error
+        if (error instanceof NotLeader || error instanceof Busy) {
+          this.#history.refuse(write)
+          call.refused()
+        } else if (!(error instanceof LeadershipLost || error instanceof Stopped)) throw error
       },
     )
   }
@@ -178,6 +186,7 @@ class Clients {
     const { replica, list } = this.#cluster.member(name)
     if (replica === undefined) return
     const before = this.#history.shown
+    const answer = this.#beginRead(name, list)
     replica
       .readIndex()
       .then((index) => replica.waitApplied(index).then(() => index))
@@ -187,6 +196,7 @@ class Clients {
             throw new Violation(`${name} answers a read before it has applied ${index}`)
           if (list.index > replica.status.applied) throw new Violation(`${name}: the list is ahead of its replica`)
           this.#history.read(name, before, replica.status.applied, 'quorum')
+          answer()
         },
         (error) => {
           if (!(error instanceof NotLeader || error instanceof Stopped)) throw error
@@ -196,7 +206,7 @@ class Clients {
   }
 
   #leaseRead(name: string): void {
-    const { replica } = this.#cluster.member(name)
+    const { replica, list } = this.#cluster.member(name)
     const index = replica?.leaseIndex()
     if (replica === undefined || index === undefined) return
     try {
@@ -204,6 +214,17 @@ class Clients {
     } catch (error) {
       this.#fail(error as Error)
     }
+    const answer = this.#beginRead(name, list)
+    replica.waitApplied(index).then(answer, (error) => {
+      if (!(error instanceof Stopped)) this.#fail(error)
+    })
+  }
+
+  /** Of some key; what the list says of it when the answer leaves is the answer. */
+  #beginRead(name: string, list: List): () => void {
+    const key = keyOf(`w${this.#random.between(0, 1000)}`)
+    const call = this.#history.registers.called(name, { type: 'get', key }, this.#world.now)
+    return () => call.returned({ type: 'read', found: list.registers.get(key) }, this.#world.now)
   }
 
   #fail(error: Error): void {
