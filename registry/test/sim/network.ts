@@ -150,19 +150,20 @@ export class SimulatedNetwork {
     const { random } = this.#wires
     const owner = this.#owners.get(`${channel} ${addressText(to)}`)
     const target = owner === undefined ? undefined : this.#stations.get(owner)
-    const fail = (reason: string) => {
+    const fail = (reason: string, code?: string) => {
       this.lost++
       if (onFailed === undefined) return
+      const error = Object.assign(new Error(reason), code === undefined ? {} : { code })
       this.#wires.at(this.#wires.now() + this.#delay(), () => {
-        if (this.#isCurrent(from)) onFailed(new Error(reason))
+        if (this.#isCurrent(from)) onFailed(error)
       })
     }
     if (owner === undefined || target === undefined || !target.alive) {
-      fail(`no connection to ${addressText(to)}: refused`)
+      fail(`no connection to ${addressText(to)}: refused`, 'ECONNREFUSED')
       return
     }
     if (this.isCut(from.node, owner) || this.isCut(owner, from.node)) {
-      fail(`no connection to ${addressText(to)}: timed out`)
+      fail(`no connection to ${addressText(to)}: timed out`, 'ETIMEDOUT')
       return
     }
     const key = `${from.node} ${channel} ${addressText(to)}`
