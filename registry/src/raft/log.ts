@@ -67,6 +67,15 @@ export class Log {
     return this.#entries.slice(first, stop)
   }
 
+  /** What the entries after `index` weigh on the wire; it looks at each of them. */
+  bytesAfter(index: Index): number {
+    let bytes = 0
+    for (let at = Math.max(0, index - this.#startIndex); at < this.#entries.length; at++) {
+      bytes += entryLength(this.#entries[at] as Entry)
+    }
+    return bytes
+  }
+
   /** Forgets everything up to and including `index`. */
   compact(index: Index): void {
     if (index <= this.#startIndex) return

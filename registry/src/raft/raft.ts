@@ -152,6 +152,11 @@ export class Raft {
     return this.#log.saves.savedIndex
   }
 
+  /** What all entries after `index` weigh on the wire; it looks at each of them. */
+  bytesAfter(index: Index): number {
+    return this.#log.entries.bytesAfter(index)
+  }
+
   /** Leader: since a majority was last heard. Others: since a leader was. Infinite: never. */
   quorumContact(now: Millis): Millis {
     if (this.#leadership !== undefined) return now - this.#leadership.contactAt(this.configuration, now)

@@ -16,7 +16,7 @@ export interface ReplicaOptions {
   snapshotBytes?: number
   /** So many entries stay in memory behind a snapshot, for followers that are a little behind. */
   trailingEntries?: number
-  /** Proposals that may wait for their fate, and bytes of those that wait to be proposed. */
+  /** Entries that may wait to be committed and on this disk, and their bytes; beyond, proposals are refused with `Busy`. */
   proposalsMax?: number
   proposalBytesMax?: number
   /** How long a proposal may wait for the save under way to end. */

@@ -116,6 +116,60 @@ describe('a replica', () => {
     await assert.rejects(replica('a').propose(new Uint8Array(5_000_000)), TooLarge)
   })
 
+  it('holds no more of the log than its bound while nothing can be committed, however long clients go on', async () => {
+    const bound = 100_000
+    const { world, nodes, write, level } = await cluster(['a', 'b', 'c'], { proposalBytesMax: bound })
+    await write('before')
+    await level()
+    // They answer heartbeats, and their disks take nothing: the leader goes on leading.
+    for (const name of ['b', 'c']) world.nodes.get(name)!.diskFaults = { ...quickDisk, delayMin: 1e7, delayMax: 1e7 }
+    let refused = 0
+    for (let second = 0; second < 600; second++) {
+      for (let at = 0; at < 5; at++) {
+        nodes
+          .leader()
+          ?.replica.propose(new Uint8Array(1000).fill(120))
+          .catch((error) => {
+            if (error instanceof Busy) refused++
+            else assert.ok(error instanceof LeadershipLost || error instanceof NotLeader, String(error))
+          })
+      }
+      await world.runFor(1000)
+      for (const { replica } of nodes.running()) {
+        assert.ok((replica.status.lastIndex - replica.status.commit) * 1000 <= bound, `after ${second} s`)
+      }
+    }
+    assert.ok(refused > 1000, `${refused} refused`)
+    for (const name of ['b', 'c']) {
+      world.nodes.get(name)!.diskFaults = quickDisk
+      nodes.down(name, true)
+      nodes.start(name)
+    }
+    await until(world, () => nodes.leader() !== undefined)
+    await write('after', nodes.leader()!.name)
+  })
+
+  it('holds no more of the log than its bound when its own disk takes nothing, though the others commit', async () => {
+    const bound = 100_000
+    const { world, replica, write } = await cluster(['a', 'b', 'c'], { proposalBytesMax: bound })
+    await write('before')
+    const { lastIndex } = replica('a').status
+    world.nodes.get('a')!.diskFaults = { ...quickDisk, delayMin: 1e7, delayMax: 1e7 }
+    let refused = 0
+    for (let at = 0; at < 500; at++) {
+      replica('a')
+        .propose(new Uint8Array(1000))
+        .catch((error) => {
+          assert.ok(error instanceof Busy, String(error))
+          refused++
+        })
+      await world.runFor(20)
+    }
+    assert.ok(replica('a').status.commit > lastIndex, 'the others do commit')
+    assert.ok((replica('a').status.lastIndex - lastIndex) * 1000 <= bound)
+    assert.ok(refused >= 400, `${refused} refused`)
+  })
+
   it('confirms reads by a majority, and gives an index under its lease without asking', async () => {
     const { world, replica, write } = await cluster(['a', 'b', 'c'])
     const { index } = await write('x')

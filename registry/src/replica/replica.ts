@@ -39,7 +39,7 @@ import { restoreFromDisk } from './restore.ts'
 import type { Snapshots } from './snapshots.ts'
 import { type ReplicaStatus, statusOf } from './status.ts'
 import { SnapshotReceiver, SnapshotSender } from './transfer.ts'
-import { Arrivals, Proposed, type Waiter } from './waiting.ts'
+import { Arrivals, Proposed, Unsettled, type Waiter } from './waiting.ts'
 import type { Wal } from './wal.ts'
 import { decodeFrame, encodeFrame, type Header, type ReplicaFrame } from './wire.ts'
 
@@ -68,6 +68,7 @@ export class Replica {
   #inbox: Proposal[] = []
   #inboxBytes = 0
   readonly #proposed = new Proposed()
+  readonly #unsettled = new Unsettled()
   readonly #arrivals = new Arrivals()
   readonly #reads = new Map<ReadId, Waiter<Index>>()
   #nextRead: ReadId = 1
@@ -189,20 +190,25 @@ export class Replica {
     return new Promise((resolve, reject) => {
       this.#mustRun()
       if (this.#raft.role !== 'leader') throw this.#notLeader()
-      const { proposalsMax, proposalBytesMax } = this.#options
       if (data.length > entryBytesMax) {
         throw new TooLarge(`expected a log entry of at most ${entryBytesMax} bytes, received ${data.length}`)
       }
-      if (
-        this.#proposed.size + this.#inbox.length >= proposalsMax ||
-        this.#inboxBytes + data.length > proposalBytesMax
-      ) {
-        throw new Busy(`${this.#proposed.size + this.#inbox.length} writes wait for the log already; try again later`)
-      }
+      this.#expectRoom(data.length)
       this.#inbox.push({ data, resolve, reject })
       this.#inboxBytes += data.length
       this.#askTurn()
     })
+  }
+
+  /** @throws Busy */
+  #expectRoom(bytes: number): void {
+    this.#unsettled.settle(Math.min(this.#raft.commit, this.#raft.savedIndex))
+    const waiting = this.#unsettled.count + this.#inbox.length
+    const waitingBytes = this.#unsettled.bytes + this.#inboxBytes
+    const { proposalsMax, proposalBytesMax } = this.#options
+    if (waiting >= proposalsMax || waitingBytes + bytes > proposalBytesMax) {
+      throw new Busy(`${waiting} writes (${waitingBytes} bytes) wait for the log already; try again later`)
+    }
   }
 
   /**
@@ -399,9 +405,11 @@ export class Replica {
     const gathering = this.#save !== undefined && now - this.#save.since < this.#options.gatherMax
     if (gathering && this.#raft.role === 'leader') return
     const proposals = this.#inbox
+    const bytes = this.#inboxBytes
     this.#inbox = []
     this.#inboxBytes = 0
     const first = this.#raft.propose(proposals.map(({ data }) => data))
+    if (first !== undefined) this.#unsettled.add(first + proposals.length - 1, bytes + proposals.length * entryOverhead)
     for (const [at, proposal] of proposals.entries()) {
       if (first !== undefined) this.#proposed.add(first + at, this.#raft.term, proposal)
       else proposal.reject(this.#notLeader())
@@ -524,6 +532,11 @@ export class Replica {
 
   #onEvent(event: RaftEvent): void {
     if (event.type === 'configuration') this.#addresses.learnAll(event.configuration)
+    if (event.type === 'role' && event.role === 'leader') {
+      // What former leaders left weighs as much as what this one adds.
+      const settled = Math.min(this.#raft.commit, this.#raft.savedIndex)
+      this.#unsettled.begin(settled, this.#raft.lastIndex, this.#raft.bytesAfter(settled))
+    }
     if (event.type === 'role' && event.role !== 'leader') {
       this.#sender.stop()
       this.#proposed.rejectAll(

@@ -1,4 +1,4 @@
-/** Promises for what the log will bring: proposals, confirmed reads, and indexes to be applied. */
+/** Promises for what the log will bring: proposals, confirmed reads, and indexes to be applied; and how much is under way. */
 import type { Index, Term } from '../model.ts'
 
 export interface Waiter<T> {
@@ -75,5 +75,45 @@ export class Arrivals {
   rejectAll(reason: () => Error): void {
     for (const waiters of this.#waiting.values()) for (const waiter of waiters) waiter.reject(reason())
     this.#waiting.clear()
+  }
+}
+
+/**
+ * What a leader's log holds in memory because it is not committed, or not on this disk, yet. No bound on time: without a
+ * majority, or with a disk that hangs, it must not grow with the patience of the clients.
+ */
+export class Unsettled {
+  bytes = 0
+  #end: Index = 0
+  #settled: Index = 0
+  #batches: { last: Index; bytes: number }[] = []
+
+  get count(): number {
+    return this.#end - this.#settled
+  }
+
+  /** A new leadership: the log goes on to `last`, with so many bytes after `settled`. */
+  begin(settled: Index, last: Index, bytes: number): void {
+    this.#batches = [{ last, bytes }]
+    this.bytes = bytes
+    this.#end = last
+    this.#settled = settled
+  }
+
+  add(last: Index, bytes: number): void {
+    this.#batches.push({ last, bytes })
+    this.bytes += bytes
+    this.#end = last
+  }
+
+  /** Everything up to `index` is committed and on this disk. */
+  settle(index: Index): void {
+    this.#settled = Math.min(index, this.#end)
+    let done = 0
+    while (this.#batches[done] !== undefined && this.#batches[done]!.last <= index) {
+      this.bytes -= this.#batches[done]!.bytes
+      done++
+    }
+    if (done > 0) this.#batches.splice(0, done)
   }
 }
