@@ -3,9 +3,11 @@
  * word for word; the tests after that go on with what it leaves running, in this order.
  */
 import assert from 'node:assert/strict'
-import { addresses, assertReport, type HostName, Hosts, names, until } from './hosts.ts'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { addresses, assertReport, type HostName, Hosts, names, root, until } from './hosts.ts'
 
-const hosts = new Hosts('rollcall-demo')
+const hosts = new Hosts('demo')
 
 interface Instance {
   Node: string
@@ -28,6 +30,20 @@ const raw = (host: HostName, key: string) => hosts.ask(host, 'GET', `/v1/kv/${ke
 const nodeId = (asked: HostName, name: string) =>
   hosts.get<{ Node: string; ID: string }[]>(asked, '/v1/catalog/nodes').find(({ Node }) => Node === name)?.ID
 const voters = (asked: HostName) => hosts.get<string[]>(asked, '/v1/status/peers').sort()
+
+/** A DNS server for names outside .consul only. On its one address: a wildcard socket would answer from another. */
+const recursor = `
+  import { createSocket } from 'node:dgram'
+  import { decode, encode } from 'dns-packet'
+  const socket = createSocket('udp4')
+  socket.on('message', (bytes, from) => {
+    const { id, questions: [question] } = decode(bytes)
+    const known = question.type === 'A' && !/\\.consul$/.test(question.name)
+    const answers = known ? [{ type: 'A', name: question.name, ttl: 60, data: '192.0.2.7' }] : []
+    const rcode = /\\.consul$/.test(question.name) ? 3 : 0
+    socket.send(encode({ type: 'response', id, flags: 0x180 | rcode, questions: [question], answers }), from.port, from.address)
+  })
+  socket.bind(53, '8.8.8.8', () => console.log('listening'))`
 
 /** Three alive members and one leader, as every host sees it, and the application on both its hosts. */
 async function whole(): Promise<void> {
@@ -105,6 +121,33 @@ describe('the demo on three Docker engines', () => {
     await until(10, 'the new greeting', () => greeting() === 'Hello Rollcall!')
     hosts.ask('host3', 'DELETE', '/v1/kv/distributed_app/config/greeting')
     await until(10, 'the old greeting', () => greeting() === 'Hello World!')
+  })
+
+  it('a container that asks its own host resolves our names, short and whole, and all others through recursion', async () => {
+    // 8.8.8.8, the recursor of the image, is a process behind the switch here; it knows one address for every name.
+    hosts.must(['ip', '-n', `${hosts.set}-switch`, 'address', 'replace', '8.8.8.8/32', 'dev', 'lo'])
+    const upstream = spawn(
+      'ip',
+      ['netns', 'exec', `${hosts.set}-switch`, process.execPath, '--input-type=module', '-e', recursor],
+      { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] },
+    )
+    try {
+      await once(upstream.stdout, 'data')
+      const resolve = (name: string) => {
+        const program = `require("dns").lookup("${name}", 4, (e, a) => console.log(e ? e.code : a))`
+        return hosts.type(
+          'host2',
+          `docker run --rm --dns=172.17.0.1 --dns=8.8.8.8 --dns-search=service.consul rollcall/redis node -e '${program}'`,
+        )
+      }
+      assert.equal(resolve('redis.service.consul'), addresses.host3)
+      assert.equal(resolve('redis'), addresses.host3)
+      assert.equal(resolve('host3.node.consul'), addresses.host3)
+      assert.equal(resolve('www.example.org'), '192.0.2.7')
+      assert.equal(resolve('nobody.service.consul'), 'ENOTFOUND')
+    } finally {
+      upstream.kill()
+    }
   })
 
   it('four instances after every registrator was restarted', async () => {

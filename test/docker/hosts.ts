@@ -1,6 +1,7 @@
 /** Three Docker hosts of scripts/hosts.sh for a test: what is typed on them, and what they answer. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -15,12 +16,15 @@ export interface Ended {
 }
 
 export class Hosts {
+  /** Name of this set of hosts: another for every copy of the repository, the same for every run in one. */
+  readonly set: string
   readonly #environment: NodeJS.ProcessEnv
 
-  /** @param set name of the set of hosts; test files that run side by side use different ones */
-  constructor(set: string) {
+  /** @param purpose test files that run side by side use different ones */
+  constructor(purpose: string) {
+    this.set = `${purpose}-${createHash('sha256').update(root).digest('hex').slice(0, 6)}`
     const { DOCKER_HOST: _, ...rest } = process.env
-    this.#environment = { ...rest, ROLLCALL_HOSTS: set }
+    this.#environment = { ...rest, ROLLCALL_HOSTS: this.set }
   }
 
   /** A script of this repository, with its output; does not throw. */

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { addresses, assertReport, type HostName, Hosts, names, root, until } from './hosts.ts'
 
-const hosts = new Hosts('rollcall-join')
+const hosts = new Hosts('join')
 
 describe('the compose project, one file on every host', () => {
   let folder = ''
