@@ -67,12 +67,22 @@ export const kvModel: Model<KvState, KvInput, KvOutput> = {
   step: (state, input, output) => {
     if (input.type === 'get') return output?.type === 'read' ? read(state, output) : []
     if (output?.type === 'read') return []
-    const at = output?.index ?? ('at' in input ? input.at : undefined)
+    const at = ('at' in input ? input.at : undefined) ?? output?.index
     return write(state, input, output?.done ?? true, at)
   },
   stateKey: ({ value, changed, created }) =>
     `${placeKey(changed)} ${created === undefined ? '' : placeKey(created)} ${value === undefined ? '-' : `"${value}`}`,
   prepare,
+  // The index of the key only grows: a write that is known to be at some index comes before those who read it there, and
+  // both before the next one.
+  rank: ({ input, output }) => {
+    if (input.type === 'get') {
+      const index = output?.type === 'read' ? output.found?.modifyIndex : undefined
+      return index === undefined ? undefined : 2 * index + 1
+    }
+    const failed = output?.type === 'written' && !output.done
+    return 'at' in input && input.at !== undefined && !failed ? 2 * input.at : undefined
+  },
   openClass: (input) => {
     switch (input.type) {
       case 'put':
@@ -199,8 +209,10 @@ function prepare(operations: readonly KvOperation[]): KvOperation[] {
     if (input.type === 'get') return open ? [] : [operation]
     if (!('value' in input) || writers.get(input.value) !== 1) return [operation]
     const found = seen.get(input.value)
-    if (found === undefined) return open ? [{ ...operation, input: { ...input, value: unseen } }] : [operation]
-    const known = { ...operation, input: { at: found.index, ...input } }
+    const told = operation.output?.type === 'written' ? operation.output.index : undefined
+    const at = told ?? found?.index
+    const known = at === undefined ? operation : { ...operation, input: { ...input, at } }
+    if (found === undefined) return open ? [{ ...operation, input: { ...input, value: unseen } }] : [known]
     return [open ? { ...known, return: Math.max(operation.call, found.return) } : known]
   })
 }

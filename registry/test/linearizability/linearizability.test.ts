@@ -335,6 +335,23 @@ describe('the linearizability checker', () => {
     )
   })
 
+  it('decides two hundred writes of one key at the same time when their indexes are known', () => {
+    const random = new Random(1)
+    const order = random.shuffle(Array.from({ length: 200 }, (_, at) => at))
+    const operations = order.map((at): KvOperation => {
+      const [told, index] = [random.chance(0.5), 100 + at]
+      const output: KvOutput = told ? { type: 'written', done: true, index } : finds(`v${at}`, index)
+      return { client: `c${at}`, call: 1, return: 2, input: told ? put(`v${at}`) : get, output }
+    })
+    for (const at of order) {
+      const read = operations.find(({ output }) => output?.type === 'read' && output.found?.value === `v${at}`)
+      if (read !== undefined)
+        operations.push({ client: `w${at}`, call: 1, return: undefined, input: put(`v${at}`), output: undefined })
+    }
+    const verdict = check(kvModel, operations)
+    assert.ok(verdict.kind === 'linearizable' && verdict.steps < 1000, JSON.stringify(verdict))
+  })
+
   it('says so when its steps are used up, with the size of what it could not decide', () => {
     const operations: KvOperation[] = Array.from({ length: 24 }, (_, at) => ({
       client: `c${at}`,

@@ -43,6 +43,13 @@ export class Search<State, Input, Output> {
   /** The open operation of the same class that was called just before; -1: none. */
   readonly #openBefore: Int32Array
 
+  /** Of each operation: the place of its rank among all ranks; -1: it has none. */
+  readonly #rank: Int32Array
+  /** Of each rank: how many operations are not placed yet. */
+  readonly #rankLeft: Int32Array
+  /** The lowest rank of which some are left. */
+  #rankNow = 0
+
   readonly #states: State[] = []
   readonly #stateIds = new Map<string, number>()
   readonly #transitions = new Map<number, readonly number[]>()
@@ -96,6 +103,12 @@ export class Search<State, Input, Output> {
       this.#openBefore[operation] = classes.get(name) ?? -1
       classes.set(name, operation)
     }
+    const ranks = operations.map((operation) => (operation.return === undefined ? undefined : model.rank?.(operation)))
+    const inOrder = [...new Set(ranks.filter((rank) => rank !== undefined))].sort((one, other) => one - other)
+    const places = new Map(inOrder.map((rank, at) => [rank, at]))
+    this.#rank = Int32Array.from(ranks, (rank) => (rank === undefined ? -1 : places.get(rank)!))
+    this.#rankLeft = new Int32Array(inOrder.length)
+    for (const rank of this.#rank) if (rank >= 0) this.#rankLeft[rank]!++
     this.#visited = new Configurations(length)
     this.#state = this.#intern(model.initial)
     this.#node = this.#next[head]!
@@ -112,8 +125,7 @@ export class Search<State, Input, Output> {
         if (!this.#backtrack()) return false
         continue
       }
-      const following = this.#following(operation)
-      const state = following[this.#choice]
+      const state = this.#rank[operation]! > this.#rankNow ? undefined : this.#following(operation)[this.#choice]
       if (state === undefined) {
         this.#pass()
         continue
@@ -169,6 +181,7 @@ export class Search<State, Input, Output> {
       this.#lift(this.#callNode[operation]!)
       this.#lift(this.#returnNode[operation]!)
       this.#left--
+      this.#count(this.#rank[operation]!, -1)
     }
     this.#state = state
     this.#node = this.#next[head]!
@@ -186,12 +199,20 @@ export class Search<State, Input, Output> {
       this.#unlift(this.#returnNode[operation]!)
       this.#unlift(this.#callNode[operation]!)
       this.#left++
+      this.#count(this.#rank[operation]!, 1)
     }
     this.#state = frame.state
     this.#node = frame.node
     this.#openAt = frame.open
     this.#choice = frame.choice + 1
     return true
+  }
+
+  #count(rank: number, change: 1 | -1): void {
+    if (rank < 0) return
+    this.#rankLeft[rank]! += change
+    if (change > 0) this.#rankNow = Math.min(this.#rankNow, rank)
+    else while (this.#rankLeft[this.#rankNow] === 0) this.#rankNow++
   }
 
   #keepLongest(): void {
