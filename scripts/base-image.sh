@@ -60,6 +60,8 @@ make_files() {
   tar -C "$stage/redis" --numeric-owner --owner=0 --group=0 -czf "$stage/redis.tar.gz" .
   rm -rf "$stage/base" "$stage/redis" "$stage/redis-full"
   mv -T "$stage" "$files" 2>/dev/null || true
+  # What earlier lists or another Node made is of no use any more.
+  find "$cache" -mindepth 1 -maxdepth 1 -type d ! -name apt ! -name 'stage.*' ! -name "$key" -exec rm -rf {} +
   trap - EXIT
   rm -rf "$stage"
 }
