@@ -104,6 +104,12 @@ export class Ledger {
     this.#refused.add(value)
   }
 
+  /** A linearizable read that began when everything up to `before` had been shown was answered from a store at `index`. */
+  answeredFrom(node: string, index: Index, before: Index): void {
+    if (index < before)
+      throw new Violation(`${node} answers from a store at ${index}, though ${before} had been shown before`)
+  }
+
   /**
    * A read of a key found `found`. Linearizable: it is true at some moment between its beginning, when everything up to
    * `before` had been shown, and now. Stale: it was true at some moment.

@@ -155,8 +155,12 @@ export class Clients {
     world.after(random.fraction() * pause, step)
   }
 
+  /** Often one that believes to lead: that is where mistakes would be. */
   #anyone(): string | undefined {
-    return this.#options.random.pick(this.#options.agents.running())?.name
+    const { agents, random } = this.#options
+    const running = agents.running()
+    const leaders = running.filter((station) => agents.leads(station))
+    return random.pick(leaders.length > 0 && random.chance(0.4) ? leaders : running)?.name
   }
 
   // --- keys
@@ -206,6 +210,7 @@ export class Clients {
     const [pair] = answer.status === 200 ? JSON.parse(answer.text) : []
     const found = pair && { value: Buffer.from(pair.Value, 'base64').toString(), index: pair.ModifyIndex as Index }
     ledger.read(`${at} (${mode || 'default'})`, key, found, before)
+    if (before !== 'stale') ledger.answeredFrom(`${at} (${mode || 'default'})`, answer.storeIndex, before)
     return { index: found?.index ?? 0 }
   }
 

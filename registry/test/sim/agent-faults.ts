@@ -205,6 +205,8 @@ export class AgentNemesis {
         const duration = random.pick([200, 1200, 3000, 12_000])!
         world.note(`${victim} stands still for ${duration} ms`)
         world.nodes.get(victim)!.pausedUntil = world.now + duration
+        // When it wakes up it has not even been told that it was deposed.
+        if (plan.partitions && random.chance(0.3)) world.network.partition([[victim], others])
         return
       }
       case 'slowDisks': {

@@ -8,7 +8,7 @@ import { Responder } from '../../src/dns/respond.ts'
 import { httpApp } from '../../src/http/app.ts'
 import type { Io } from '../../src/io/io.ts'
 import { Random } from '../../src/io/random.ts'
-import type { Address, Millis, NodeId } from '../../src/model.ts'
+import type { Address, Index, Millis, NodeId } from '../../src/model.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { Ledger } from './agent-checkers.ts'
 import { tickInterval } from './cluster.ts'
@@ -18,6 +18,8 @@ export interface Answered {
   status: number
   text: string
   headers: Headers
+  /** How far the agent's store was when it answered. */
+  storeIndex: Index
 }
 
 /** What runs while a node is up. */
@@ -102,8 +104,13 @@ export class Agents {
   /** Whoever leads, in the highest term if several believe it. */
   leader(): (Station & { life: Life }) | undefined {
     return this.running()
-      .filter(({ host, life }) => life.agent.leader() === `${host}:8300`)
+      .filter((station) => this.leads(station))
       .sort((one, other) => termOf(other.life) - termOf(one.life))[0]
+  }
+
+  /** It believes so. */
+  leads({ host, life }: Station): boolean {
+    return life?.agent.leader() === `${host}:8300`
   }
 
   start(name: string): void {
@@ -196,7 +203,8 @@ export class Agents {
         if (method !== 'GET') Object.assign(init, { body: bytes, headers: { 'content-length': String(bytes.length) } })
         const answered = async () => {
           const response = await life.app.request(new Request(`http://${name}${path}`, init))
-          resolve({ status: response.status, text: await response.text(), headers: response.headers })
+          const storeIndex = life.store.index
+          resolve({ status: response.status, text: await response.text(), headers: response.headers, storeIndex })
         }
         answered().catch(this.#options.fail)
       })
