@@ -94,6 +94,7 @@ export class Agent implements AgentSurface {
   #departed = () => {}
   #wasLeading = false
   #lastLeader: NodeId | '' = ''
+  #awaitsConsul = () => false
   #syncsBegun = 0
   readonly #awaitingSync = new Set<{ run: number; resolve(): void }>()
   /** The log of this server was there when it started. */
@@ -550,6 +551,7 @@ export class Agent implements AgentSurface {
     if (this.#rowsLost || this.#left || this.#stopped) return
     const known = this.#store.node(this.#options.name).value
     const held = new Set(known?.services.map(({ id }) => id))
+    if (this.#awaitsConsul() && held.has(consulServiceId)) this.#sync.wake()
     if (known !== undefined && this.local.services().every(({ definition }) => held.has(definition.id))) return
     this.#rowsLost = true
     this.#deadlines.at(this.#io.clock.now() + lostRowsPause, () => {
@@ -572,6 +574,7 @@ export class Agent implements AgentSurface {
       log: this.#io.log,
       outputInterval: this.#options.checkUpdateInterval,
     })
+    this.#awaitsConsul = () => sync.awaitsConsul
     return new Reconciler({
       work: async () => {
         const run = ++this.#syncsBegun

@@ -150,6 +150,11 @@ export class Sync {
     this.#options = options
   }
 
+  /** A server that has not seen the row of its own `consul` service, which the leader writes, in the catalog yet. */
+  get awaitsConsul(): boolean {
+    return this.#options.server && !this.#consulSeen
+  }
+
   /** One whole comparison. Rejects when something could not be written; running again is always right. */
   async run(): Promise<void> {
     const { node, server, local, log, write } = this.#options
@@ -165,7 +170,7 @@ export class Sync {
       const reason = taken(here.node, view)
       if (reason !== undefined) throw new Refused(reason)
       const there = view.node(here.node.name).value
-      if (!this.#consulSeen && there?.services.some(({ id }) => id === consulServiceId) === true && server) {
+      if (this.awaitsConsul && there?.services.some(({ id }) => id === consulServiceId) === true) {
         this.#consulSeen = true
         log('info', 'agent', `Synced service '${consulServiceId}'`)
       }

@@ -99,17 +99,20 @@ describe('the real network', () => {
     assert.equal(received[0], 'two')
   })
 
-  it('gives up a connection on which nobody answers', async () => {
+  it('gives up a connection on which nobody answers, by a reset that throws away what is on the way', async () => {
     // Accepts and reads, but is none of ours: the empty frame is never answered, as on a host that vanished.
     const silent: Server = createServer((socket) => socket.resume())
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
     const { port } = silent.address() as AddressInfo
     const a = await open({ rpc: loopback }, { silenceMax: 100 })
-    const closed = new Promise<void>((resolve) =>
-      silent.on('connection', (socket) => socket.on('close', () => resolve())),
+    const ended = new Promise<string | undefined>((resolve) =>
+      silent.on('connection', (socket) => {
+        socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code))
+        socket.on('end', () => resolve('orderly'))
+      }),
     )
     a.frame('rpc', { host: '127.0.0.1', port }, Buffer.from('anybody?'))
-    await closed
+    assert.equal(await ended, 'ECONNRESET')
     await new Promise((resolve) => silent.close(resolve))
   })
 

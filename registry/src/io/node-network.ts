@@ -266,7 +266,12 @@ export class NodeNetwork implements Network {
       const { socket } = connection
       if (socket.connecting) continue
       if (connection.askedAt !== undefined && now - connection.askedAt > this.#limits.silenceMax) {
-        socket.destroy(new Error(`no sign of life for ${this.#limits.silenceMax} ms`))
+        // Closed in the usual way, the kernel would go on trying, and deliver a request long after its sender was told
+        // that nobody knows what became of it. A reset throws away what is still on the way.
+        socket.resetAndDestroy()
+        this.#log('debug', 'network', 'connection given up', {
+          reason: `no sign of life for ${this.#limits.silenceMax} ms`,
+        })
       } else if (connection.askedAt === undefined && connection.unanswered) {
         connection.unanswered = false
         connection.askedAt = now
