@@ -95,10 +95,8 @@ export class Applier {
     this.#restoring = true
     const snapshot = this.#snapshots.find(mark)
     if (snapshot === undefined) throw new Corrupt(`the snapshot at ${mark.index} is gone before it was restored`)
-    const chunks = await this.#snapshots.chunks(snapshot)
-    if (this.#stopped) return
+    if (!(await this.#snapshots.restore(snapshot, this.#machine, () => this.#stopped))) return
     const before = this.index
-    this.#machine.restore(chunks)
     this.index = mark.index
     this.term = mark.term
     this.bytes = 0

@@ -8,4 +8,9 @@ export interface StateMachine {
   snapshot(): Iterable<Uint8Array>
   /** Replaces the state. */
   restore(chunks: Iterable<Uint8Array>): void
+  /**
+   * The same in pieces, for a state too large to be replaced in one go: what there is stays until `finish`. May be given up
+   * at any time. Absent: `restore` is quick enough.
+   */
+  restoring?(): { add(chunk: Uint8Array): void; finish(): void }
 }

@@ -3,7 +3,7 @@
  * decided here. What was acknowledged and is not there any more is an error, never an empty start: this server would vote
  * as if it had not promised anything. Damage to what is held twice is no loss: it is said, and the file put aside.
  */
-import { Corrupt, TooNew } from '../errors.ts'
+import { Corrupt } from '../errors.ts'
 import type { Io } from '../io/io.ts'
 import type { Entry, HardState, SnapshotMark } from '../raft/message.ts'
 import { setAside, snapshotFolder, walFolder } from './damage.ts'
@@ -56,18 +56,7 @@ export async function restoreFromDisk(io: Io, machine: StateMachine, options: Pa
     }
   }
   if (records.length > 0) await wal.save(records)
-  if (newest !== undefined) {
-    const chunks = await snapshots.chunks(newest)
-    try {
-      machine.restore(chunks)
-    } catch (error) {
-      // Every byte is as it was written: another copy would be no better.
-      if (error instanceof TooNew) throw error
-      throw new Error(`${newest.file} is whole, but not a state that can be restored: ${(error as Error).message}`, {
-        cause: error,
-      })
-    }
-  }
+  if (newest !== undefined) await snapshots.restore(newest, machine)
   // Not before it is certain that nothing of it is needed.
   const reasons = snapshots.damaged.map(({ reason }) => reason)
   if (recovered.damage !== undefined) reasons.unshift(recovered.damage.reason)

@@ -17,6 +17,7 @@ import type { Disk } from '../io/io.ts'
 import type { Index } from '../model.ts'
 import { decodeSnapshotMark, encodeSnapshotMark } from '../raft/codec.ts'
 import type { SnapshotMark } from '../raft/message.ts'
+import type { StateMachine } from './machine.ts'
 
 /** With the format's version, one digit, in place of the 0. */
 const magic = Buffer.from('\x89SNAPv0\n', 'latin1')
@@ -26,7 +27,8 @@ const chunkMax = 256 * 1024 * 1024
 const kept = 2
 /** Written at a time: a state of small slices does not become as many writes. */
 const writeBytes = 256 * 1024
-const readBytes = 1024 * 1024
+/** Read at a time, and all that is done with it without a pause. */
+const readBytes = 256 * 1024
 
 export interface SnapshotFile {
   file: string
@@ -143,6 +145,39 @@ export class Snapshots {
     const chunks: Uint8Array[] = []
     await this.#verify(file, (chunk) => chunks.push(chunk))
     return chunks
+  }
+
+  /**
+   * Puts the state of the machine back, reading as it goes: the loop is held for a piece at a time, and the machine changes
+   * only when every byte has verified. `stopped`: not wanted any more.
+   * @returns whether it was put back. @throws Corrupt about the file, or what the machine says about the state
+   */
+  async restore({ file }: SnapshotFile, machine: StateMachine, stopped: () => boolean = () => false): Promise<boolean> {
+    const chunks: Uint8Array[] = []
+    const restoring = machine.restoring?.() ?? {
+      add: (chunk: Uint8Array) => chunks.push(chunk),
+      finish: () => machine.restore(chunks),
+    }
+    let refused: Error | undefined
+    await this.#verify(file, (chunk) => {
+      try {
+        if (refused === undefined && !stopped()) restoring.add(chunk)
+      } catch (error) {
+        refused = error as Error
+      }
+    })
+    if (stopped()) return false
+    try {
+      if (refused !== undefined) throw refused
+      restoring.finish()
+    } catch (error) {
+      // Every byte is as it was written: another copy would be no better.
+      if (error instanceof TooNew) throw error
+      throw new Error(`${file} is whole, but not a state that can be restored: ${(error as Error).message}`, {
+        cause: error,
+      })
+    }
+    return true
   }
 
   /** Bytes of the file, for sending it. Undefined when it is not there any more. */

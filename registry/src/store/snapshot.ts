@@ -84,8 +84,7 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
 
 /** The rows of one section, as they come. */
 class Section<Row> {
-  readonly #keys: string[] = []
-  readonly #rows: Row[] = []
+  readonly table = new Table<Row>()
   readonly #keyOf: (row: Row) => string
   readonly #rowOf: (written: never) => Row
 
@@ -95,21 +94,13 @@ class Section<Row> {
   }
 
   add(written: readonly unknown[]): void {
-    for (const each of written) {
-      const row = this.#rowOf(each as never)
-      this.#keys.push(this.#keyOf(row))
-      this.#rows.push(row)
-    }
-  }
-
-  table(): Table<Row> {
-    return Table.ofSorted(this.#keys, this.#rows)
+    const rows = written.map((each) => this.#rowOf(each as never))
+    this.table.append(rows.map(this.#keyOf), rows)
   }
 }
 
-/** @throws Corrupt when the bytes are not a whole snapshot of this format. */
-export function readSnapshot(chunks: Iterable<Uint8Array>): State {
-  const sections = {
+function emptySections() {
+  return {
     pairs: new Section((row: KvPair) => orderKey(row.key), pairOf),
     tombstones: new Section((row: Tombstone) => orderKey(row.key)),
     nodes: new Section((row: Node) => orderKey(folded(row.name))),
@@ -118,46 +109,80 @@ export function readSnapshot(chunks: Iterable<Uint8Array>): State {
     serviceMarks: new Section((row: ServiceMark) => orderKey(row.service)),
     nodeMarks: new Section((row: NodeMark) => orderKey(row.node)),
   }
-  let header: Header | undefined
-  let end: number | undefined
-  let total = 0
-  try {
-    for (const bytes of frames(chunks)) {
-      const value = unpack(bytes)
-      if (end !== undefined) throw new Corrupt('snapshot goes on after its end')
-      if (header === undefined) {
-        header = value as Header
-        if (header.format === 'rollcall-store' && header.version > version) {
-          throw new TooNew('the state in this snapshot', header.version, version)
-        }
-        if (header.format !== 'rollcall-store' || header.version !== version) {
-          throw new Corrupt(
-            `expected a snapshot of the store, version ${version}, received ${JSON.stringify(value).slice(0, 200)}`,
-          )
-        }
-      } else if (typeof value.end === 'number') {
-        end = value.end
-      } else {
-        if (!Object.hasOwn(sections, value.section)) throw new Corrupt(`snapshot has a section "${value.section}"`)
-        sections[value.section as keyof typeof sections].add(value.rows)
-        total += value.rows.length
+}
+
+/** Reads a snapshot piece by piece: no call takes longer than its piece. */
+export class SnapshotReader {
+  readonly #sections = emptySections()
+  readonly #frames = new Frames()
+  #header: Header | undefined
+  #end: number | undefined
+  #total = 0
+
+  /** The next bytes, cut anywhere. @throws Corrupt when they are no snapshot of this format, TooNew */
+  add(chunk: Uint8Array): void {
+    sensible(() => {
+      for (const bytes of this.#frames.add(chunk)) this.#take(unpack(bytes))
+    })
+  }
+
+  /** Nothing follows. @throws Corrupt when something should */
+  finish(): State {
+    return sensible(() => {
+      this.#frames.finish()
+      const header = this.#header
+      if (header === undefined || this.#end !== this.#total) {
+        throw new Corrupt(`snapshot ends early, after ${this.#total} rows`)
       }
+      const { pairs, tombstones, nodes, services, checks, serviceMarks, nodeMarks } = this.#sections
+      const tables = { nodes: nodes.table, services: services.table, checks: checks.table }
+      return {
+        index: header.index,
+        kv: { changed: header.kv.changed, pairs: pairs.table, tombstones: tombstones.table },
+        catalog: { tables, marks: { ...header.catalog, byService: serviceMarks.table, byNode: nodeMarks.table } },
+      }
+    })
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: whatever was unpacked.
+  #take(value: any): void {
+    if (this.#end !== undefined) throw new Corrupt('snapshot goes on after its end')
+    if (this.#header === undefined) {
+      const header = value as Header
+      if (header.format === 'rollcall-store' && header.version > version) {
+        throw new TooNew('the state in this snapshot', header.version, version)
+      }
+      if (header.format !== 'rollcall-store' || header.version !== version) {
+        throw new Corrupt(
+          `expected a snapshot of the store, version ${version}, received ${JSON.stringify(value).slice(0, 200)}`,
+        )
+      }
+      this.#header = header
+    } else if (typeof value.end === 'number') {
+      this.#end = value.end
+    } else {
+      if (!Object.hasOwn(this.#sections, value.section)) throw new Corrupt(`snapshot has a section "${value.section}"`)
+      this.#sections[value.section as keyof ReturnType<typeof emptySections>].add(value.rows)
+      this.#total += value.rows.length
     }
-    if (header === undefined || end !== total) throw new Corrupt(`snapshot ends early, after ${total} rows`)
-    const kv = { changed: header.kv.changed, pairs: sections.pairs.table(), tombstones: sections.tombstones.table() }
-    const tables = {
-      nodes: sections.nodes.table(),
-      services: sections.services.table(),
-      checks: sections.checks.table(),
-    }
-    const byService = sections.serviceMarks.table()
-    const byNode = sections.nodeMarks.table()
-    return { index: header.index, kv, catalog: { tables, marks: { ...header.catalog, byService, byNode } } }
+  }
+}
+
+/** Bytes that passed their checksum and still make no sense fail in many ways; all of them mean the same. */
+function sensible<T>(read: () => T): T {
+  try {
+    return read()
   } catch (cause) {
-    // Bytes that passed their checksum and still make no sense fail in many ways; all of them mean the same.
     if (cause instanceof Corrupt || cause instanceof TooNew) throw cause
     throw new Corrupt('snapshot holds something that is not a row', { cause })
   }
+}
+
+/** @throws Corrupt when the bytes are not a whole snapshot of this format. */
+export function readSnapshot(chunks: Iterable<Uint8Array>): State {
+  const reader = new SnapshotReader()
+  for (const chunk of chunks) reader.add(chunk)
+  return reader.finish()
 }
 
 function pairOf([key, value, flags, lockIndex, createIndex, modifyIndex]: PairFields): KvPair {
@@ -176,36 +201,44 @@ function frame(value: unknown): Uint8Array {
   return bytes
 }
 
-/** The bodies of the frames, however the bytes were cut. */
-function* frames(chunks: Iterable<Uint8Array>): Generator<Uint8Array> {
-  let parts: Uint8Array[] = []
-  let held = 0
-  let needed = 4
-  let inBody = false
-  for (const chunk of chunks) {
+/** The bodies of the frames, however the bytes are cut. */
+class Frames {
+  #parts: Uint8Array[] = []
+  #held = 0
+  #needed = 4
+  #inBody = false
+
+  finish(): void {
+    if (this.#held > 0 || this.#inBody) throw new Corrupt('snapshot ends inside a frame')
+  }
+
+  *add(chunk: Uint8Array): Generator<Uint8Array> {
     let rest = chunk
-    while (held + rest.length >= needed) {
-      const taken = needed - held
-      parts.push(rest.subarray(0, taken))
+    while (this.#held + rest.length >= this.#needed) {
+      const taken = this.#needed - this.#held
+      this.#parts.push(rest.subarray(0, taken))
       rest = rest.subarray(taken)
-      const bytes = parts.length === 1 ? (parts[0] as Uint8Array) : joined(parts, needed)
-      parts = []
-      held = 0
-      if (inBody) {
+      const bytes = this.#parts.length === 1 ? (this.#parts[0] as Uint8Array) : joined(this.#parts, this.#needed)
+      this.#parts = []
+      this.#held = 0
+      if (this.#inBody) {
+        this.#needed = 4
+        this.#inBody = false
         yield bytes
-        needed = 4
       } else {
-        needed = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0)
-        if (needed === 0 || needed > frameLengthMax) throw new Corrupt(`snapshot holds a frame of ${needed} bytes`)
+        this.#needed = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0)
+        this.#inBody = true
+        if (this.#needed === 0 || this.#needed > frameLengthMax) {
+          throw new Corrupt(`snapshot holds a frame of ${this.#needed} bytes`)
+        }
       }
-      inBody = !inBody
     }
     if (rest.length > 0) {
-      parts.push(rest)
-      held += rest.length
+      // Kept beyond this call: the caller may use its memory again.
+      this.#parts.push(rest.slice())
+      this.#held += rest.length
     }
   }
-  if (held > 0 || inBody) throw new Corrupt('snapshot ends inside a frame')
 }
 
 function joined(parts: Uint8Array[], length: number): Uint8Array {

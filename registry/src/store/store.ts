@@ -8,7 +8,7 @@ import { CatalogAnswers } from './answers.ts'
 import { Catalog } from './catalog.ts'
 import { decodeCommand, type Result } from './command.ts'
 import { Kv } from './kv.ts'
-import { readSnapshot, writeSnapshot } from './snapshot.ts'
+import { readSnapshot, SnapshotReader, type State, writeSnapshot } from './snapshot.ts'
 import type { Indexed, Location, Topic, View } from './view.ts'
 import { Watchers } from './watch.ts'
 
@@ -50,7 +50,22 @@ export class Store implements View {
    * @throws Corrupt when they are no whole snapshot; the state is then as it was.
    */
   restore(chunks: Iterable<Uint8Array>): void {
-    const state = readSnapshot(chunks)
+    this.#replace(readSnapshot(chunks))
+  }
+
+  /**
+   * The same piece by piece, with time for other work between the calls: the state is as it was until `finish`, which
+   * replaces it. To be given up at any time.
+   */
+  restoring(): { add(chunk: Uint8Array): void; finish(): void } {
+    const reader = new SnapshotReader()
+    return {
+      add: (chunk) => reader.add(chunk),
+      finish: () => this.#replace(reader.finish()),
+    }
+  }
+
+  #replace(state: State): void {
     this.#index = state.index
     this.#kv = new Kv(this.#watchers, state.kv)
     this.#catalog = new Catalog(this.#watchers, state.catalog)

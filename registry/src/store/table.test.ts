@@ -39,6 +39,25 @@ describe('tables', () => {
     assert.throws(() => Table.ofSorted(['a', 'a'], [1, 2]))
   })
 
+  it('grown in slices are as tables built at once, and take no slice that does not come after what is there', () => {
+    for (const size of [1, 31, 32, 1000]) {
+      const keys = Array.from({ length: 10_000 }, (_, at) => String(at).padStart(5, '0'))
+      const table = new Table<number>()
+      for (let at = 0; at < keys.length; at += size) {
+        const slice = keys.slice(at, at + size)
+        table.append(slice, slice.map(Number))
+      }
+      assert.equal(table.size, keys.length)
+      assert.deepEqual([...table.rows()], keys.map(Number))
+      const before = table.clone()
+      for (let at = 0; at < keys.length; at += 3) table.delete(keys[at]!)
+      assert.equal(before.size, keys.length)
+      assert.equal(table.get('00004'), 4)
+      assert.equal(table.get('00003'), undefined)
+      assert.throws(() => table.append(['09998'], [1]), /expected a key after "09998"/)
+    }
+  })
+
   /** Enough rows for a tree of three levels. */
   const many = 5_000
   const key = (place: number): string => `${place % 7}/${String(place).padStart(5, '0')}`

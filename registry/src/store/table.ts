@@ -4,6 +4,7 @@
  */
 import sorted from 'sorted-btree'
 import { bulkLoad } from 'sorted-btree/extended/bulkLoad.js'
+import union from 'sorted-btree/extended/union.js'
 
 /** Separates the parts of a compound key, so that all keys under one part are neighbours. Never occurs inside a part. */
 export const separator = '\0'
@@ -72,6 +73,26 @@ export class Table<Row> {
    */
   static ofSorted<Row>(keys: string[], rows: Row[]): Table<Row> {
     return keys.length === 0 ? new Table<Row>() : new Table(bulkLoad(keys, rows, nodeSize, compare))
+  }
+
+  /**
+   * Puts rows in key order behind all that are here, in time that depends on them alone: ranges that do not overlap are
+   * joined by their edges. So a large table grows in slices, as full as one built at once.
+   * @throws Error when a key does not come after the one before it.
+   */
+  append(keys: string[], rows: Row[]): void {
+    const first = keys[0]
+    if (first === undefined) return
+    const last = this.#tree.maxKey()
+    const added = bulkLoad(keys, rows, nodeSize, compare)
+    if (last === undefined) {
+      this.#tree = added
+      return
+    }
+    if (last >= first) throw new Error(`expected a key after "${last}", received "${first}"`)
+    this.#tree = union.default<sorted.default<string, Row>, string, Row>(this.#tree, added, () => {
+      throw new Error('a key is there twice')
+    })
   }
 
   get size(): number {
