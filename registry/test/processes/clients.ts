@@ -34,6 +34,10 @@ export class Keys {
     for (let at = 0; at < keysInUse; at++) this.#renew(at)
   }
 
+  get inUse(): string[] {
+    return this.#current.map(({ key }) => key)
+  }
+
   use(random: Random): string {
     const at = random.between(0, keysInUse - 1)
     const current = this.#current[at]!

@@ -11,7 +11,7 @@ import { Random } from '../../src/io/random.ts'
 import { complaint } from '../linearizability/check.ts'
 import { checkHistory, KvRecorder } from '../linearizability/kv.ts'
 import { Client, type Counts, Keys } from './clients.ts'
-import { Cluster, until } from './cluster.ts'
+import { Cluster, type Host, until } from './cluster.ts'
 import { FaultProxy } from './proxy.ts'
 import { Trouble } from './trouble.ts'
 
@@ -29,8 +29,19 @@ describe('three agents as processes with faults between them', function () {
   this.timeout((duration ?? 60) * 1000 + 120_000)
   const cluster = new Cluster(3, { proxied: true })
   const proxy = new FaultProxy(cluster.hosts, seed)
-  const trouble = new Trouble(cluster, proxy, new Random(seed))
   const recorder = new KvRecorder()
+  const keys = new Keys()
+  const counts: Counts = { reads: 0, written: 0, refused: 0, open: 0, reasons: new Map() }
+  const client = (name: string, host: Host, patience: number, reads: number, at = 0) =>
+    new Client({ name, host, keys, recorder, counts, patience, reads, seed: seed + at })
+  const asked: Promise<unknown>[] = []
+  const askForAll = (host: Host) => {
+    for (const key of keys.inUse) {
+      const one = client(`late.${key}`, host, 5000, 1)
+      asked.push(one.read(key, false).finally(() => one.close()))
+    }
+  }
+  const trouble = new Trouble(cluster, proxy, new Random(seed), askForAll)
   after(async function () {
     if (this.test?.parent?.tests.some(({ state }) => state === 'failed')) {
       console.log(trouble.story.join('\n'))
@@ -48,15 +59,12 @@ describe('three agents as processes with faults between them', function () {
     await proxy.open()
     await cluster.begin()
 
-    const keys = new Keys()
-    const counts: Counts = { reads: 0, written: 0, refused: 0, open: 0, reasons: new Map() }
     let over = false
     let strange: Error | undefined
     const clients = cluster.hosts.flatMap((host, at) =>
       people.map(({ patience, reads }, each) => {
-        const name = `${'abc'[at]}${each + 1}`
-        const client = { name, host, keys, recorder, counts, patience, reads, seed: seed + 10 * at + each }
-        return new Client(client)
+        const own = client(`${'abc'[at]}${each + 1}`, host, patience, reads, 10 * at + each)
+        return own
           .run(() => over || strange !== undefined)
           .catch((error: Error) => {
             strange ??= error
@@ -75,16 +83,16 @@ describe('three agents as processes with faults between them', function () {
       await until('writes after all', () => strange !== undefined || counts.written > written + 50)
     } finally {
       over = true
-      await Promise.all(clients)
+      await Promise.all([...clients, ...asked])
     }
     assert.ifError(strange)
     // What was acknowledged is there at the end, at every agent, in either way of asking.
-    for (const [at, host] of cluster.hosts.entries()) {
-      const client = new Client({ name: `end${at}`, host, keys, recorder, counts, patience: 10_000, reads: 1, seed: 1 })
+    for (const host of cluster.hosts) {
+      const last = client(`end.${host.name}`, host, 10_000, 1)
       for (const key of keys.all) {
-        for (const consistent of [false, true]) assert.ok(await client.read(key, consistent), `${host.name}: ${key}`)
+        for (const consistent of [false, true]) assert.ok(await last.read(key, consistent), `${host.name}: ${key}`)
       }
-      client.close()
+      last.close()
     }
 
     const { operations } = recorder
@@ -108,7 +116,9 @@ async function theUsual(trouble: Trouble): Promise<void> {
   await trouble.well()
   await trouble.isolate('leader', 4000)
   await trouble.well()
-  await trouble.freeze('leader', 3000)
+  await trouble.freeze('leader', 2500)
+  await trouble.well()
+  await trouble.supersede()
   await trouble.well()
   await trouble.mute('leader', 3000)
   await trouble.deafen('leader', 3000)

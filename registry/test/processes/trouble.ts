@@ -12,11 +12,14 @@ export class Trouble {
   readonly #cluster: Cluster
   readonly #proxy: FaultProxy
   readonly #random: Random
+  readonly #beforeResume: (host: Host) => void
   /** What was done, for the message of a failing test. */
   readonly story: string[] = []
   readonly #began = performance.now()
 
-  constructor(cluster: Cluster, proxy: FaultProxy, random: Random) {
+  /** `beforeResume`: a host that stood still will go on in a moment. */
+  constructor(cluster: Cluster, proxy: FaultProxy, random: Random, beforeResume: (host: Host) => void) {
+    this.#beforeResume = beforeResume
     this.#cluster = cluster
     this.#proxy = proxy
     this.#random = random
@@ -43,7 +46,27 @@ export class Trouble {
     this.#say(`${host.name} (${victim}) stands still for ${time} ms`)
     host.process?.child.kill('SIGSTOP')
     await pause(time)
-    host.process?.child.kill('SIGCONT')
+    this.#resume(host)
+  }
+
+  /**
+   * The leader stands still and is cut off, so that it hears of its successor as late as can be: what it finds first when
+   * it goes on are questions that came when others had written already.
+   */
+  async supersede(): Promise<void> {
+    const host = await this.#find('leader')
+    this.#say(`${host.name} (leader) stands still and is cut off until others write`)
+    this.#proxy.isolate(host)
+    host.process?.child.kill('SIGSTOP')
+    const others = this.#cluster.hosts.filter((other) => other !== host && other.runs)
+    await until('a successor', async () => {
+      const [one, ...rest] = await Promise.all(others.map((other) => other.leader().catch(() => '')))
+      return one !== '' && one !== `${host.advertised}:8300` && rest.every((each) => each === one)
+    }).catch(() => {})
+    await pause(1000)
+    this.#resume(host)
+    await pause(700)
+    this.#proxy.heal()
   }
 
   async isolate(victim: Victim, time: number): Promise<void> {
@@ -89,21 +112,18 @@ export class Trouble {
     const random = this.#random
     const victim: Victim = random.chance(0.7) ? 'leader' : 'follower'
     const time = random.between(200, 5000)
-    const kinds = [
-      'kill',
-      'kill',
-      'freeze',
-      'freeze',
-      'isolate',
-      'isolate',
-      'mute',
-      'deafen',
-      'storm',
-      'killAll',
-    ] as const
-    const kind = random.pick(kinds)!
-    if (kind === 'storm' || kind === 'killAll') await this[kind](kind === 'storm' ? time : time / 4)
-    else await this[kind](victim, time)
+    const acts = [
+      () => this.kill(victim, time),
+      () => this.kill(victim, Math.round(time / 10)),
+      () => this.killAll(Math.round(time / 4)),
+      () => this.freeze(victim, time),
+      () => this.supersede(),
+      () => this.isolate(victim, time),
+      () => this.mute(victim, time),
+      () => this.deafen(victim, time),
+      () => this.storm(time),
+    ]
+    await random.pick(acts)!()
     // Not always: the next may come while the cluster still limps.
     if (random.chance(0.5)) await this.well()
     else await pause(random.between(0, 1500))
@@ -112,6 +132,12 @@ export class Trouble {
   /** All run, and one leader is known to all of them. */
   async well(): Promise<void> {
     await this.#cluster.settled()
+  }
+
+  #resume(host: Host): void {
+    this.#beforeResume(host)
+    // What was asked is in its sockets when it wakes.
+    setTimeout(() => host.process?.child.kill('SIGCONT'), 50)
   }
 
   async #find(victim: Victim): Promise<Host> {
