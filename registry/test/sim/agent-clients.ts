@@ -95,6 +95,7 @@ export class Clients {
       this.#loop(8000, () => this.#useOutsider(outsider))
     }
     this.#loop(300, async () => this.#askDns())
+    this.#loop(100, () => this.#useRivals())
   }
 
   /** No new changes; services that are kept up stay so, and long polls go on. */
@@ -176,6 +177,17 @@ export class Clients {
     if (choice < 0.4) return this.#remove(at, key)
     const found = await this.#get(at, key)
     if (choice < 0.65 && found !== undefined) return this.#put(this.#anyone() ?? at, key, found.index)
+  }
+
+  /** When two believe to lead, what one of them acknowledges must not be unknown to an answer of the other. */
+  async #useRivals(): Promise<void> {
+    const { agents, random } = this.#options
+    const rivals = agents.servers().filter((station) => agents.leads(station))
+    const newest = agents.leader()
+    if (newest === undefined || rivals.length < 2) return
+    await this.#put(newest.name, random.pick(sharedKeys)!)
+    const reads = rivals.filter(({ name }) => name !== newest.name)
+    await Promise.all(reads.map(({ name }) => this.#get(name, sharedKeys[0]!)))
   }
 
   async #put(at: string, key: string, cas?: Index): Promise<void> {
