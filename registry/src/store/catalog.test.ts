@@ -379,8 +379,8 @@ describe('the catalog', () => {
         const log = new Log()
         for (const command of commands) log.apply(command)
         for (const { name } of log.store.nodes().value) log.deregister(name)
-        // The head and the end, and no rows between.
-        assert.equal([...log.store.snapshot()].length, 2)
+        // The head and the end, a length and a body each, and no rows between.
+        assert.equal([...log.store.snapshot()].length, 4)
       }),
     )
   })

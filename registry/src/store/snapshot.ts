@@ -53,7 +53,7 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
     kv: { changed: state.kv.changed },
     catalog: { nodes, services, checks, serviceExtinction, nodeExtinction, states },
   }
-  yield frame(header)
+  yield* frame(header)
   let total = 0
   const sections: [string, Iterable<unknown>, (row: never) => number][] = [
     ['pairs', state.kv.pairs.rows(), (pair: KvPair) => pair.key.length + pair.value.length],
@@ -72,14 +72,14 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
       characters += size(row as never)
       if (slice.length < sliceRowsMax && characters < sliceCharactersMax) continue
       total += slice.length
-      yield frame({ section, rows: slice })
+      yield* frame({ section, rows: slice })
       slice = []
       characters = 0
     }
     total += slice.length
-    if (slice.length > 0) yield frame({ section, rows: slice })
+    if (slice.length > 0) yield* frame({ section, rows: slice })
   }
-  yield frame({ end: total })
+  yield* frame({ end: total })
 }
 
 /** The rows of one section, as they come. */
@@ -193,12 +193,12 @@ function pairFields({ key, value, flags, lockIndex, createIndex, modifyIndex }: 
   return [key, value, flags, lockIndex, createIndex, modifyIndex]
 }
 
-function frame(value: unknown): Uint8Array {
+/** Two chunks: joining them would copy the whole state once more. */
+function frame(value: unknown): [Uint8Array, Uint8Array] {
   const body: Uint8Array = pack(value)
-  const bytes = new Uint8Array(4 + body.length)
-  new DataView(bytes.buffer).setUint32(0, body.length)
-  bytes.set(body, 4)
-  return bytes
+  const length = new Uint8Array(4)
+  new DataView(length.buffer).setUint32(0, body.length)
+  return [length, body]
 }
 
 /** The bodies of the frames, however the bytes are cut. */
