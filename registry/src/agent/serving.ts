@@ -36,6 +36,7 @@ const followWaitMax: Millis = 10_000
 /** A transfer whose observer has stopped asking. */
 const transferLasts: Millis = 60_000
 const transfersMax = 16
+const stateBytes = 128 * 1024
 
 export function serve(options: ServingOptions): void {
   const { io, peers, replica, following, forward, promise } = options
@@ -92,11 +93,24 @@ function serveState({ io, deadlines, peers, replica }: ServingOptions): void {
     const transfer = transfers.get(token)
     if (transfer === undefined) throw new BadRequest('this transfer of the state is not known any more; begin again')
     transfer.cancel()
-    const { value, done } = transfer.chunks.next()
-    if (done === true) transfers.delete(token)
+    const chunk = gathered(transfer.chunks)
+    if (chunk === undefined) transfers.delete(token)
     else transfer.cancel = deadlines.at(io.clock.now() + transferLasts, () => transfers.delete(token))
-    return { token, ...transfer.mark, chunk: done === true ? undefined : value }
+    return { token, ...transfer.mark, chunk }
   })
+}
+
+/** Chunks are as small as it pleases the store; an answer should be worth its way. Undefined: there is nothing more. */
+function gathered(chunks: Iterator<Uint8Array>): Uint8Array | undefined {
+  const parts: Uint8Array[] = []
+  let bytes = 0
+  while (bytes < stateBytes) {
+    const { value, done } = chunks.next()
+    if (done === true) break
+    parts.push(value)
+    bytes += value.length
+  }
+  return bytes === 0 ? undefined : Buffer.concat(parts)
 }
 
 const notYet = 'this server is not part of a cluster yet'
