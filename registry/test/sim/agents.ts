@@ -9,6 +9,7 @@ import { httpApp } from '../../src/http/app.ts'
 import type { Io } from '../../src/io/io.ts'
 import { Random } from '../../src/io/random.ts'
 import type { Address, Index, Millis, NodeId } from '../../src/model.ts'
+import type { StateMachine } from '../../src/replica/machine.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { Ledger } from './agent-checkers.ts'
 import { tickInterval } from './cluster.ts'
@@ -267,6 +268,18 @@ export class Agents {
     store.restore = (chunks) => {
       restore(chunks)
       this.#try(() => ledger.restored(name, store))
+    }
+    const machine: StateMachine = store
+    const restoring = machine.restoring?.bind(machine)
+    if (restoring !== undefined) {
+      machine.restoring = () => {
+        const state = restoring()
+        const finish = () => {
+          state.finish()
+          this.#try(() => ledger.restored(name, store))
+        }
+        return { add: (chunk) => state.add(chunk), finish }
+      }
     }
     this.#try(() => ledger.restored(name, store))
     return store
