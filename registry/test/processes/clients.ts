@@ -141,6 +141,10 @@ export class Client {
     return true
   }
 
+  put(key: string): Promise<void> {
+    return this.#write({ type: 'put', key, value: `${this.#options.name}.${this.#count++}` })
+  }
+
   async #write(input: Exclude<KvInput, { type: 'get' }>): Promise<void> {
     const { recorder, name, counts } = this.#options
     const call = recorder.called(name, input, performance.now())

@@ -35,13 +35,16 @@ describe('three agents as processes with faults between them', function () {
   const client = (name: string, host: Host, patience: number, reads: number, at = 0) =>
     new Client({ name, host, keys, recorder, counts, patience, reads, seed: seed + at })
   const asked: Promise<unknown>[] = []
-  const askForAll = (host: Host) => {
+  const forAll = (act: (one: Client, key: string) => Promise<unknown>) => (host: Host) => {
     for (const key of keys.inUse) {
-      const one = client(`late.${key}`, host, 5000, 1)
-      asked.push(one.read(key, false).finally(() => one.close()))
+      const one = client(`by.${asked.length}`, host, 5000, 1)
+      asked.push(act(one, key).finally(() => one.close()))
     }
   }
-  const trouble = new Trouble(cluster, proxy, new Random(seed), askForAll)
+  const trouble = new Trouble(cluster, proxy, new Random(seed), {
+    read: forAll((one, key) => one.read(key, false)),
+    write: forAll((one, key) => one.put(key)),
+  })
   after(async function () {
     if (this.test?.parent?.tests.some(({ state }) => state === 'failed')) {
       console.log(trouble.story.join('\n'))

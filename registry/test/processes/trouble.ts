@@ -8,18 +8,23 @@ const pause = (milliseconds: number) => new Promise((over) => setTimeout(over, m
 /** Somebody in a running cluster, chosen when it comes to it. */
 type Victim = 'leader' | 'follower'
 
+/** Clients who act when it matters most: each of these is a question for every key, at that host, at once. */
+export interface Bystanders {
+  read(host: Host): void
+  write(host: Host): void
+}
+
 export class Trouble {
   readonly #cluster: Cluster
   readonly #proxy: FaultProxy
   readonly #random: Random
-  readonly #beforeResume: (host: Host) => void
+  readonly #clients: Bystanders
   /** What was done, for the message of a failing test. */
   readonly story: string[] = []
   readonly #began = performance.now()
 
-  /** `beforeResume`: a host that stood still will go on in a moment. */
-  constructor(cluster: Cluster, proxy: FaultProxy, random: Random, beforeResume: (host: Host) => void) {
-    this.#beforeResume = beforeResume
+  constructor(cluster: Cluster, proxy: FaultProxy, random: Random, clients: Bystanders) {
+    this.#clients = clients
     this.#cluster = cluster
     this.#proxy = proxy
     this.#random = random
@@ -73,7 +78,7 @@ export class Trouble {
     const host = await this.#find(victim)
     this.#say(`${host.name} (${victim}) is cut off for ${time} ms`)
     this.#proxy.isolate(host)
-    await pause(time)
+    await this.#writeAcross(host, time)
     this.#proxy.heal()
   }
 
@@ -82,7 +87,7 @@ export class Trouble {
     const host = await this.#find(victim)
     this.#say(`${host.name} (${victim}) is not heard for ${time} ms`)
     this.#proxy.set([host], this.#cluster.hosts, { cut: true })
-    await pause(time)
+    await this.#writeAcross(host, time)
     this.#proxy.heal()
   }
 
@@ -91,7 +96,7 @@ export class Trouble {
     const host = await this.#find(victim)
     this.#say(`${host.name} (${victim}) hears nothing for ${time} ms`)
     this.#proxy.set(this.#cluster.hosts, [host], { cut: true })
-    await pause(time)
+    await this.#writeAcross(host, time)
     this.#proxy.heal()
   }
 
@@ -134,9 +139,17 @@ export class Trouble {
     await this.#cluster.settled()
   }
 
+  /** Writes that are under way when something is cut are those whose fate is hard to tell. */
+  async #writeAcross(host: Host, time: number): Promise<void> {
+    this.#clients.write(host)
+    await pause(Math.min(time, 300))
+    this.#clients.write(host)
+    await pause(Math.max(0, time - 300))
+  }
+
   #resume(host: Host): void {
-    this.#beforeResume(host)
     // What was asked is in its sockets when it wakes.
+    this.#clients.read(host)
     setTimeout(() => host.process?.child.kill('SIGCONT'), 50)
   }
 
