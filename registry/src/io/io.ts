@@ -12,6 +12,8 @@ export interface Io {
   network: Network
   probe: Probe
   log: Log
+  /** Resolves when what arrived meanwhile was taken in: work that would hold the loop waits for it between its pieces. */
+  turn(): Promise<void>
   /** This node must not continue (a failed fsync, a broken invariant). Logs and ends the process. */
   halt(reason: Error): void
 }

@@ -57,6 +57,7 @@ export async function openIo({ dataDir, listen, log, halt, limits }: IoOptions):
     network,
     probe,
     log,
+    turn: () => new Promise((resolve) => setImmediate(resolve)),
     halt: stop,
     ports: network.ports,
     close: async () => {

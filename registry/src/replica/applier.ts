@@ -1,17 +1,24 @@
 /**
  * The state machine and how far it is: committed entries in order, and now and then a whole state from the leader's
- * snapshot. Reading that from the disk takes time; what is committed behind it waits.
+ * snapshot. Reading that from the disk takes time, and so do many entries at once, as after a start: they are applied in
+ * slices, so that heartbeats and requests between them never wait long. What is committed meanwhile waits behind.
  */
 import { assert, Corrupt } from '../errors.ts'
-import type { Index, Term } from '../model.ts'
+import type { Io } from '../io/io.ts'
+import type { Index, Millis, Term } from '../model.ts'
 import type { Entry, SnapshotMark } from '../raft/message.ts'
 import type { StateMachine } from './machine.ts'
 import type { Snapshots } from './snapshots.ts'
 
+/** How long entries may be applied without a pause, and after how many the clock is looked at. */
+const sliceMax: Millis = 5
+const sliceEntries = 32
+
 /** What an entry weighs besides its data, about. */
 export const entryOverhead = 32
 
-type Work = { type: 'entries'; entries: readonly Entry[] } | { type: 'restore'; mark: SnapshotMark }
+/** `at`: how many of the entries are applied. */
+type Work = { type: 'entries'; entries: readonly Entry[]; at: number } | { type: 'restore'; mark: SnapshotMark }
 
 export interface ApplierDoors {
   /** One entry is applied; `result` is what the machine returned. */
@@ -19,6 +26,8 @@ export interface ApplierDoors {
   /** All after `from` and up to `index` is applied. */
   reached(from: Index, index: Index): void
   restored(mark: SnapshotMark): void
+  /** What waited for its turn is applied: look again at what depends on it. */
+  resumed(): void
   /** The machine threw, or the snapshot cannot be read. */
   failed(error: unknown): void
 }
@@ -30,15 +39,22 @@ export class Applier {
   /** How much was applied since the last snapshot, for whoever takes them. */
   bytes = 0
 
+  readonly #io: Pick<Io, 'clock' | 'turn'>
   readonly #machine: StateMachine
   readonly #snapshots: Snapshots
   readonly #doors: ApplierDoors
   #work: Work[] = []
-  #restoring = false
+  /** A state is being put back, or a pause is made between two slices. */
+  #busy = false
   #stopped = false
 
   /** @param start what the machine holds already. */
-  constructor(machine: StateMachine, snapshots: Snapshots, start: SnapshotMark | undefined, doors: ApplierDoors) {
+  constructor(
+    io: Pick<Io, 'clock' | 'turn'>,
+    { machine, snapshots, start }: { machine: StateMachine; snapshots: Snapshots; start: SnapshotMark | undefined },
+    doors: ApplierDoors,
+  ) {
+    this.#io = io
     this.#machine = machine
     this.#snapshots = snapshots
     this.#doors = doors
@@ -48,12 +64,12 @@ export class Applier {
 
   /** Everything that was handed over is applied. */
   get idle(): boolean {
-    return !this.#restoring && this.#work.length === 0
+    return !this.#busy && this.#work.length === 0
   }
 
-  /** At once, or behind a restore under way. @throws what the machine throws */
+  /** At once when little waits, or behind what is under way. @throws what the machine throws */
   apply(entries: readonly Entry[]): void {
-    if (entries.length > 0) this.#work.push({ type: 'entries', entries })
+    if (entries.length > 0) this.#work.push({ type: 'entries', entries, at: 0 })
     this.#run()
   }
 
@@ -69,12 +85,31 @@ export class Applier {
   }
 
   #run(): void {
-    while (!this.#restoring && !this.#stopped) {
-      const work = this.#work.shift()
+    const end = this.#io.clock.now() + sliceMax
+    while (!this.#busy && !this.#stopped) {
+      const [work] = this.#work
       if (work === undefined) return
-      if (work.type === 'entries') this.#apply(work.entries)
-      else this.#restore(work.mark).catch((error) => this.#doors.failed(error))
+      if (work.type === 'restore') {
+        this.#work.shift()
+        this.#restore(work.mark).catch((error) => this.#doors.failed(error))
+      } else {
+        const slice = work.entries.slice(work.at, work.at + sliceEntries)
+        work.at += slice.length
+        if (work.at === work.entries.length) this.#work.shift()
+        this.#apply(slice)
+        if (this.#work.length > 0 && this.#io.clock.now() >= end)
+          this.#pause().catch((error) => this.#doors.failed(error))
+      }
     }
+  }
+
+  async #pause(): Promise<void> {
+    this.#busy = true
+    await this.#io.turn()
+    this.#busy = false
+    if (this.#stopped) return
+    this.#run()
+    this.#doors.resumed()
   }
 
   #apply(entries: readonly Entry[]): void {
@@ -92,7 +127,7 @@ export class Applier {
   }
 
   async #restore(mark: SnapshotMark): Promise<void> {
-    this.#restoring = true
+    this.#busy = true
     const snapshot = this.#snapshots.find(mark)
     if (snapshot === undefined) throw new Corrupt(`the snapshot at ${mark.index} is gone before it was restored`)
     if (!(await this.#snapshots.restore(snapshot, this.#machine, () => this.#stopped))) return
@@ -100,7 +135,7 @@ export class Applier {
     this.index = mark.index
     this.term = mark.term
     this.bytes = 0
-    this.#restoring = false
+    this.#busy = false
     this.#doors.restored(mark)
     this.#doors.reached(before, mark.index)
     this.#run()

@@ -120,16 +120,21 @@ export class Replica {
     this.#addresses = new Addresses({ id: options.id, address: options.address }, io.log)
     this.#addresses.learnAll(this.#raft.configuration)
     const failed = (error: unknown) => this.#halt(error)
-    this.#applier = new Applier(machine, snapshots, snapshot, {
-      failed,
-      applied: ({ index, term }, result) => this.#proposed.applied(index, term, result, () => this.#notLeader()),
-      reached: (from, index) => this.#arrivals.reached(from, index),
-      restored: (mark) => {
-        this.#proposed.covered(mark.index, () => new LeadershipLost('the outcome of this write is unknown'))
-        this.#io.log('info', 'raft', 'restored a snapshot of the leader', { index: mark.index })
-        this.#askTurn()
+    this.#applier = new Applier(
+      io,
+      { machine, snapshots, start: snapshot },
+      {
+        failed,
+        resumed: () => this.#askTurn(),
+        applied: ({ index, term }, result) => this.#proposed.applied(index, term, result, () => this.#notLeader()),
+        reached: (from, index) => this.#arrivals.reached(from, index),
+        restored: (mark) => {
+          this.#proposed.covered(mark.index, () => new LeadershipLost('the outcome of this write is unknown'))
+          this.#io.log('info', 'raft', 'restored a snapshot of the leader', { index: mark.index })
+          this.#askTurn()
+        },
       },
-    })
+    )
     this.#sender = new SnapshotSender({
       snapshots,
       failed,

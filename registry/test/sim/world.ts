@@ -113,6 +113,7 @@ export class World {
         const extra = fields === undefined ? '' : ` ${JSON.stringify(fields)}`
         this.lines.push(`${this.now.toFixed(1).padStart(9)} ${name} [${level}] ${area}: ${message}${extra}`)
       },
+      turn: () => new Promise((resolve) => this.nodeAt(name, this.now, resolve)),
       halt: (reason) => {
         if (!current()) return
         this.note(`${name} halted: ${reason.message}`)
