@@ -34,11 +34,17 @@ describe('three agents as processes with faults between them', function () {
   const counts: Counts = { reads: 0, written: 0, refused: 0, open: 0, reasons: new Map() }
   const client = (name: string, host: Host, patience: number, reads: number, at = 0) =>
     new Client({ name, host, keys, recorder, counts, patience, reads, seed: seed + at })
+  /** An answer that no request may get. */
+  let strange: Error | undefined
+  const note = (error: Error) => {
+    strange ??= error
+  }
   const asked: Promise<unknown>[] = []
   const forAll = (act: (one: Client, key: string) => Promise<unknown>) => (host: Host) => {
     for (const key of keys.inUse) {
       const one = client(`by.${asked.length}`, host, 5000, 1)
-      asked.push(act(one, key).finally(() => one.close()))
+      const close = () => one.close()
+      asked.push(act(one, key).catch(note).finally(close))
     }
   }
   const trouble = new Trouble(cluster, proxy, new Random(seed), {
@@ -63,27 +69,23 @@ describe('three agents as processes with faults between them', function () {
     await cluster.begin()
 
     let over = false
-    let strange: Error | undefined
+    const ended = () => over || strange !== undefined
     const clients = cluster.hosts.flatMap((host, at) =>
       people.map(({ patience, reads }, each) => {
         const own = client(`${'abc'[at]}${each + 1}`, host, patience, reads, 10 * at + each)
-        return own
-          .run(() => over || strange !== undefined)
-          .catch((error: Error) => {
-            strange ??= error
-          })
+        return own.run(ended).catch(note)
       }),
     )
     try {
       if (duration === undefined) await theUsual(trouble)
       else {
         const end = performance.now() + duration * 1000
-        while (performance.now() < end && strange === undefined) await trouble.anything()
+        while (performance.now() < end && !ended()) await trouble.anything()
       }
       proxy.heal()
       await trouble.well()
       const { written } = counts
-      await until('writes after all', () => strange !== undefined || counts.written > written + 50)
+      await until('writes after all', () => ended() || counts.written > written + 50)
     } finally {
       over = true
       await Promise.all([...clients, ...asked])
@@ -93,24 +95,24 @@ describe('three agents as processes with faults between them', function () {
     for (const host of cluster.hosts) {
       const last = client(`end.${host.name}`, host, 10_000, 1)
       for (const key of keys.all) {
-        for (const consistent of [false, true]) assert.ok(await last.read(key, consistent), `${host.name}: ${key}`)
+        for (const consistent of [false, true]) await until(key, () => last.read(key, consistent))
       }
       last.close()
     }
 
     const { operations } = recorder
-    const verdict = checkHistory(operations)
+    const complaints = complaint(checkHistory(operations))
     const numbers =
       `${operations.length} operations on ${keys.all.length} keys: ${counts.reads} reads, ${counts.written} writes, ` +
       `${counts.refused} refused, ${counts.open} open; ${trouble.story.length} faults, seed ${seed}`
     if (duration !== undefined) console.log(`${numbers}\n${reasons(counts)}`)
-    const complaints = complaint(verdict)
     if (complaints !== undefined) {
       const file = join(tmpdir(), `rollcall-history-${process.pid}.json`)
       writeFileSync(file, JSON.stringify(operations))
-      assert.fail([complaints, numbers, ...trouble.story, reasons(counts), `the history: ${file}`].join('\n'))
+      assert.fail([complaints, numbers, reasons(counts), `the history: ${file}`].join('\n'))
     }
-    assert.ok(counts.written > 500 && counts.reads > 500, `too little happened: ${numbers}`)
+    // Who does nothing keeps every promise.
+    assert.ok(counts.written > 200 && counts.reads > 200, `too little happened: ${numbers}`)
   })
 })
 
