@@ -116,6 +116,18 @@ describe('a replica', () => {
     await assert.rejects(replica('a').propose(new Uint8Array(5_000_000)), TooLarge)
   })
 
+  it('commits what is too much for one batch in several, in order', async () => {
+    const { world, replica } = await cluster(['a', 'b', 'c'])
+    const before = replica('a').status.walSyncs
+    const writes = Array.from({ length: 10 }, () => replica('a').propose(new Uint8Array(900_000)))
+    const indexes = (await settled(world, Promise.all(writes))).map(({ index }) => index)
+    assert.deepEqual(
+      indexes,
+      indexes.map((_, at) => indexes[0]! + at),
+    )
+    assert.ok(replica('a').status.walSyncs - before >= 5)
+  })
+
   it('holds no more of the log than its bound while nothing can be committed, however long clients go on', async () => {
     const bound = 100_000
     const { world, nodes, write, level } = await cluster(['a', 'b', 'c'], { proposalBytesMax: bound })

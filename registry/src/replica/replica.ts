@@ -409,16 +409,20 @@ export class Replica {
     // keep the others from having it on theirs.
     const gathering = this.#save !== undefined && now - this.#save.since < this.#options.gatherMax
     if (gathering && this.#raft.role === 'leader') return
-    const proposals = this.#inbox
-    const bytes = this.#inboxBytes
-    this.#inbox = []
-    this.#inboxBytes = 0
-    const first = this.#raft.propose(proposals.map(({ data }) => data))
-    if (first !== undefined) this.#unsettled.add(first + proposals.length - 1, bytes + proposals.length * entryOverhead)
-    for (const [at, proposal] of proposals.entries()) {
-      if (first !== undefined) this.#proposed.add(first + at, this.#raft.term, proposal)
-      else proposal.reject(this.#notLeader())
-    }
+    let taken = true
+    // What is left goes along with the next save; nothing is left of what cannot be taken.
+    do {
+      const { count, bytes } = fitting(this.#inbox, ({ data }) => data.length)
+      const proposals = this.#inbox.splice(0, count)
+      this.#inboxBytes -= bytes
+      const first = this.#raft.propose(proposals.map(({ data }) => data))
+      taken = first !== undefined
+      for (const [at, proposal] of proposals.entries()) {
+        if (first !== undefined) this.#proposed.add(first + at, this.#raft.term, proposal)
+        else proposal.reject(this.#notLeader())
+      }
+      if (first !== undefined) this.#unsettled.add(first + count - 1, bytes + count * entryOverhead)
+    } while (!taken && this.#inbox.length > 0)
   }
 
   #take(ready: Ready, now: Millis): void {
@@ -450,8 +454,8 @@ export class Replica {
       for (const { resolve } of waiters) resolve()
       return
     }
-    const batch = this.#toSave
-    this.#toSave = []
+    const { count } = fitting(this.#toSave, ({ entries }) => entries.reduce((sum, { data }) => sum + data.length, 0))
+    const batch = this.#toSave.splice(0, count)
     const done = this.#wal.save(batch.flatMap(recordsOf)).then(
       () => this.#guard(() => this.#saved(batch)),
       (error) => {
@@ -620,6 +624,20 @@ export class Replica {
 
 /** What fits in a frame with all that may be around it. */
 const entryBytesMax = 4 * 1024 * 1024
+
+/** Written, or given to the core, in one go: more would hold the loop, and make the first wait for the last. */
+const batchBytesMax = 2 * 1024 * 1024
+
+/** How many of the first items to take together: at least one. */
+function fitting<T>(items: readonly T[], size: (item: T) => number): { count: number; bytes: number } {
+  let bytes = 0
+  for (const [count, item] of items.entries()) {
+    const more = size(item)
+    if (count > 0 && bytes + more > batchBytesMax) return { count, bytes }
+    bytes += more
+  }
+  return { count: items.length, bytes }
+}
 
 function recordsOf({ hardState, snapshot, entries }: Ready): WalRecord[] {
   const records: WalRecord[] = entries.map((entry) => ({ type: 'entry', entry }))
