@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { Random } from '../../src/io/random.ts'
 import { check, complaint, type Verdict } from './check.ts'
+import type { Operation } from './history.ts'
 import { checkHistory, type KvInput, type KvOperation, type KvOutput, kvModel } from './kv.ts'
+import type { Model } from './model.ts'
 import { linearizableHistory, mutations } from './random.ts'
 
 type Line = [client: string, call: number, end: number | undefined, input: KvInput, output?: KvOutput]
@@ -350,6 +352,32 @@ describe('the linearizability checker', () => {
     }
     const verdict = check(kvModel, operations)
     assert.ok(verdict.kind === 'linearizable' && verdict.steps < 1000, JSON.stringify(verdict))
+  })
+
+  it('keeps keys together that one operation touches, and only those', () => {
+    type Input = { set: Record<string, string> } | { get: string }
+    const model: Model<Record<string, string>, Input, string> = {
+      initial: {},
+      keys: (input) => ('set' in input ? Object.keys(input.set) : [input.get]),
+      step: (state, input, output) => {
+        if ('set' in input) return [{ ...state, ...input.set }]
+        return (state[input.get] ?? '') === output ? [state] : []
+      },
+      stateKey: (state) => JSON.stringify(Object.entries(state).sort()),
+      describe: (input, output) => `${JSON.stringify(input)} ${output}`,
+      describeState: (state) => JSON.stringify(state),
+    }
+    const operation = (call: number, input: Input, output = ''): Operation<Input, string> => {
+      return { client: 'a', call, return: call + 1, input, output }
+    }
+    const both = { ...operation(0, { set: { x: '1', y: '1' } }), return: 10 }
+    const other = operation(0, { set: { z: '1' } })
+    const good = [both, other, operation(2, { get: 'x' }), operation(4, { get: 'y' }, '1')]
+    const verdict = check(model, good)
+    assert.ok(verdict.kind === 'linearizable' && verdict.partitions === 2, JSON.stringify(verdict))
+    // Half of the two: by itself each key would be well.
+    const half = [both, other, operation(2, { get: 'x' }, '1'), operation(4, { get: 'y' })]
+    assert.equal(check(model, half).kind, 'illegal')
   })
 
   it('says so when its steps are used up, with the size of what it could not decide', () => {
