@@ -19,7 +19,7 @@ soak() {
   echo "== $name at $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(nproc) cores, Node $(node --version)"
   case $name in
     raft) SEEDS=${count:-20000} mocha registry/src/raft/random.test.ts ;;
-    sim) node scripts/sim.ts "${count:-5000}" ;;
+    sim) node scripts/sim.ts --seeds "${count:-5000}" ;;
     gossip) SEEDS=${count:-2000} mocha registry/src/gossip/random.test.ts ;;
     processes)
       for ((run = 1; run <= ${count:-10}; run++)); do

@@ -30,6 +30,8 @@ export interface AgentRunResult {
   dnsAnswers: number
   entries: number
   terms: number
+  /** How much time passed. */
+  simulated: Millis
   /** From the end of the faults until all agreed. */
   convergence: Millis
 }
@@ -133,6 +135,7 @@ export async function runAgents(seed: number, options: AgentRunOptions = {}): Pr
     dnsAnswers: clients.dnsAnswers,
     entries: ledger.entries,
     terms: ledger.terms,
+    simulated: world.now,
     convergence,
   }
 }

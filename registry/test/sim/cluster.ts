@@ -1,6 +1,9 @@
 /** Replicas in a simulated world, replicating a list: what is replicated does not matter here, its order does. */
 import { createHash } from 'node:crypto'
+import { Corrupt } from '../../src/errors.ts'
 import type { Index, Millis } from '../../src/model.ts'
+import type { ServerChange } from '../../src/raft/message.ts'
+import { setLogAside } from '../../src/replica/damage.ts'
 import type { StateMachine } from '../../src/replica/machine.ts'
 import { Replica, type ReplicaOptions } from '../../src/replica/replica.ts'
 import type { History } from './checkers.ts'
@@ -58,6 +61,8 @@ export function keyOf(write: string): string {
 
 export interface Member {
   name: string
+  /** Its name, and a number behind it once it has lost its log and is another server (docs/decisions/0011). */
+  id: string
   address: string
   list: List
   /** Undefined while it is down or starting. */
@@ -73,6 +78,13 @@ export class Cluster {
   readonly #options: Partial<ReplicaOptions>
   /** Why nodes could not start. */
   readonly broken = new Map<string, Error>()
+  /** How often a server became another one. */
+  repairs = 0
+  /** Servers that became others, until they vote again. */
+  readonly #replaced = new Set<string>()
+
+  /** Disks are damaged on purpose: a server that says so comes back as another one. */
+  damageExpected = false
 
   constructor(world: World, history: History, options: Partial<ReplicaOptions>) {
     this.#world = world
@@ -84,11 +96,12 @@ export class Cluster {
     const host = `10.0.0.${this.members.size + 1}`
     this.#world.place(name, { rpc: { host, port: 8300 } })
     const list = new List(name, this.#history)
-    this.members.set(name, { name, address: `${host}:8300`, list, replica: undefined })
+    this.members.set(name, { name, id: name, address: `${host}:8300`, list, replica: undefined })
   }
 
+  /** By its name, or any id it has or had. */
   member(name: string): Member {
-    const member = this.members.get(name)
+    const member = this.members.get(name.split('.')[0]!)
     if (member === undefined) throw new Error(`no member is called ${name}`)
     return member
   }
@@ -105,7 +118,7 @@ export class Cluster {
     const current = () => this.isUp(name) && this.#world.nodes.get(name)!.life === life
     member.list = new List(name, this.#history)
     const { list, address } = member
-    Replica.open(io, list, { ...this.#options, id: name, address }).then(
+    Replica.open(io, list, { ...this.#options, id: member.id, address }).then(
       (replica) => {
         if (!current()) return
         member.replica = replica
@@ -119,16 +132,77 @@ export class Cluster {
       (error) => {
         if (!current()) return
         this.#world.note(`${name} does not start: ${error.message}`)
-        this.down(name, true)
-        if (error.code !== 'EIO') this.broken.set(name, error)
-        else {
-          // Whoever watches over the process starts it again.
-          this.#world.after(500, () => {
-            if (!this.isUp(name)) this.start(name)
-          })
+        if (this.damageExpected && error instanceof Corrupt) {
+          setLogAside(io.disk).then(
+            () => {
+              if (!current()) return
+              this.down(name, true)
+              this.replace(name)
+              this.start(name)
+            },
+            // Its disk is full, too.
+            () => current() && this.#startLater(name),
+          )
+          return
         }
+        if (error.code !== 'EIO' && error.code !== 'ENOSPC') this.broken.set(name, error)
+        // Whoever watches over the process starts it again.
+        else this.#startLater(name)
       },
     )
+  }
+
+  #startLater(name: string): void {
+    if (this.isUp(name)) this.down(name, true)
+    this.#world.after(500, () => {
+      if (!this.isUp(name)) this.start(name)
+    })
+  }
+
+  /** It has lost what it promised: from now on it is another server. */
+  replace(name: string): void {
+    const member = this.member(name)
+    this.repairs++
+    this.#replaced.add(name)
+    member.id = `${name}.${this.repairs}`
+    this.#world.note(`${name} is ${member.id} now`)
+  }
+
+  /** What an agent's leader does for servers that are others now, one change at a time; false: all of them vote. */
+  repair(): boolean {
+    const leader = this.leader()
+    if (this.#replaced.size === 0 || leader === undefined) return this.#replaced.size > 0
+    const { configuration, commit } = leader.replica.status
+    const former = configuration.servers.find(({ id }) => this.member(id).id !== id)
+    const change = (wanted: ServerChange) => {
+      this.#world.note(`repair: ${wanted.type} ${wanted.id}`)
+      leader.replica.changeServers(wanted).catch(() => {})
+    }
+    if (former !== undefined) change({ type: 'remove', id: former.id })
+    else {
+      for (const name of this.#replaced) {
+        const { id, address, replica } = this.member(name)
+        const listed = configuration.servers.find((server) => server.id === id)
+        if (listed === undefined) {
+          change({ type: 'add', id, address, voter: false })
+          break
+        }
+        if (listed.voter) this.#replaced.delete(name)
+        else if (replica !== undefined && replica.status.applied + 20 >= commit) {
+          change({ type: 'promote', id })
+          break
+        }
+      }
+    }
+    return this.#replaced.size > 0
+  }
+
+  /** All members of the configuration that the leader has are up, vote, and have what was committed. */
+  isWhole(): boolean {
+    const leader = this.leader()
+    if (leader === undefined || this.#replaced.size > 0 || this.broken.size > 0) return false
+    const { servers } = leader.replica.status.configuration
+    return servers.every(({ id, voter }) => voter && this.isUp(this.member(id).name) && this.member(id).id === id)
   }
 
   down(name: string, keepCache: boolean): void {

@@ -6,6 +6,7 @@
  */
 import type { Disk } from '../../src/io/io.ts'
 import type { Random } from '../../src/io/random.ts'
+import { decodeBatch, decodeSegmentHeader, segmentHeaderLength } from '../../src/replica/records.ts'
 
 const sectorBytes = 512
 
@@ -52,6 +53,8 @@ export class SimulatedDisk {
   #life = 0
   /** Sectors may come out of a crash as garbage, not only as old or new. */
   garbage = true
+  /** It says that it synced, and did not: everything else here is built on the promise that it does. */
+  lies = false
 
   constructor(random: Random) {
     this.#random = random
@@ -129,6 +132,29 @@ export class SimulatedDisk {
     })
   }
 
+  /**
+   * Bits rot: one of them is another from now on, in a file of the log or a snapshot, where the damage can be told from a
+   * write that was never finished. Call it while nothing runs on this disk. Returns where; undefined: there is no such place.
+   */
+  rot(): { file: string; offset: number } | undefined {
+    const files = this.files().filter((file) => file.startsWith('raft/') && /\.(wal|snapshot)$/.test(file))
+    const segments = files.filter(
+      (file) => file.endsWith('.wal') && decodeSegmentHeader(this.peek(file)!) !== undefined,
+    )
+    const last = segments.at(-1)
+    const places = files.flatMap((file) => {
+      if (file.startsWith('raft/damaged/')) return []
+      if (file.endsWith('.snapshot') || (segments.includes(file) && file !== last))
+        return [{ file, end: this.peek(file)!.length }]
+      return file === last ? [{ file, end: beforeLastBatch(this.peek(file)!) }] : []
+    })
+    const place = this.#random.pick(places.filter(({ end }) => end > 0))
+    if (place === undefined) return undefined
+    const offset = this.#random.between(0, place.end - 1)
+    this.#files.get(place.file)!.content[offset]! ^= 1 << this.#random.between(0, 7)
+    return { file: place.file, offset }
+  }
+
   #list(folder: string): string[] {
     const prefix = `${folder}/`
     const names = new Set<string>()
@@ -189,6 +215,7 @@ export class SimulatedDisk {
   #sync(file: string): void {
     const inode = this.#files.get(file)
     if (inode === undefined) throw Object.assign(new Error(`ENOENT: ${file}`), { code: 'ENOENT' })
+    if (this.lies) return
     for (const sector of inode.dirty.keys()) inode.forgotten.delete(sector)
     inode.dirty.clear()
     inode.durableSize = inode.size
@@ -258,6 +285,18 @@ export class SimulatedDisk {
     inode.content.fill(0, inode.size)
     inode.dirty.clear()
     inode.durableSize = inode.size
+  }
+}
+
+/** Where the last batch that verifies begins: what is damaged before it has a successor. */
+function beforeLastBatch(segment: Buffer): number {
+  const { life, firstBatch } = decodeSegmentHeader(segment)!
+  let start = 0
+  for (let at = segmentHeaderLength, number = firstBatch; ; number++) {
+    const batch = decodeBatch(segment, at, life, number)
+    if (batch === undefined) return start
+    start = at
+    at = batch.end
   }
 }
 

@@ -22,12 +22,18 @@ export interface Plan {
   weather: boolean
   changes: boolean
   transfers: boolean
+  /** A bit of a log or a snapshot is another after a crash. */
+  rot: boolean
+  /** A disk is exchanged for an empty one. */
+  wipes: boolean
+  fullDisks: boolean
   /** Between two faults, on average. */
   interval: Millis
 }
 
 export function drawPlan(random: Random): Plan {
   const maybe = () => random.chance(0.4)
+  const changes = maybe()
   return {
     crashes: maybe(),
     powerLoss: maybe(),
@@ -39,8 +45,12 @@ export function drawPlan(random: Random): Plan {
     diskErrors: random.chance(0.2),
     drift: random.chance(0.3),
     weather: maybe(),
-    changes: maybe(),
+    changes,
     transfers: maybe(),
+    // Two thirds of a cluster must be whole when one is not, and changes of the configuration make that hard to tell.
+    rot: !changes && random.chance(0.3),
+    wipes: !changes && random.chance(0.2),
+    fullDisks: random.chance(0.2),
     interval: random.between(150, 1500),
   }
 }
@@ -80,6 +90,8 @@ export class Nemesis {
         place.diskFaults = { ...place.diskFaults, delayMin: delayMax / 10, delayMax }
       }
     }
+    this.#cluster.damageExpected = this.#plan.rot
+    if (this.#plan.rot || this.#plan.wipes) this.#repair()
     if (this.#plan.diskErrors) {
       for (const place of this.#world.nodes.values()) place.diskFaults = { ...place.diskFaults, failure: 0.002 }
     }
@@ -96,6 +108,14 @@ export class Nemesis {
       place.pausedUntil = Math.min(place.pausedUntil, this.#world.now)
     }
     for (const { name } of this.#cluster.members.values()) if (!this.#cluster.isUp(name)) this.#cluster.start(name)
+  }
+
+  /** Goes on when all is well again: what is broken then has to be mended. */
+  #repair(): void {
+    this.#world.after(200, () => {
+      const due = this.#cluster.repair()
+      if (due || this.#active) this.#repair()
+    })
   }
 
   #next(): void {
@@ -166,9 +186,36 @@ export class Nemesis {
       case 'transfers':
         this.#cluster
           .leader()
-          ?.replica.transferLeadership(random.chance(0.5) ? random.pick(names) : undefined)
+          ?.replica.transferLeadership(random.chance(0.5) ? this.#cluster.member(random.pick(names)!).id : undefined)
           .catch(() => {})
         return
+      case 'rot':
+      case 'wipes': {
+        // Three that vote and have everything: two go on, and one is mended.
+        if (this.#cluster.members.size < 3 || !this.#cluster.isWhole()) return
+        this.#world.note(`${victim} loses power${kind === 'wipes' ? ' and its disk' : ''}`)
+        this.#cluster.down(victim, false)
+        const { disk } = this.#world.nodes.get(victim)!
+        if (kind === 'wipes') {
+          disk.wipe()
+          this.#cluster.replace(victim)
+        } else {
+          const place = disk.rot()
+          if (place !== undefined) this.#world.note(`a bit of ${place.file} at ${place.offset} is another`)
+        }
+        this.#world.after(random.pick([1, 1000])!, () => this.#restart(victim))
+        return
+      }
+      case 'fullDisks': {
+        const place = this.#world.nodes.get(victim)!
+        this.#world.note(`the disk of ${victim} is full`)
+        place.diskFaults = { ...place.diskFaults, full: true }
+        this.#world.after(random.pick([300, 3000])!, () => {
+          place.diskFaults = { ...place.diskFaults, full: false }
+          this.#restart(victim)
+        })
+        return
+      }
       case 'diskErrors':
         for (const name of names) if (!this.#cluster.isUp(name)) this.#restart(name)
         return
@@ -198,14 +245,14 @@ export class Nemesis {
     const { servers } = leader.replica.status.configuration
     const random = this.#random
     const member = random.pick([...this.#cluster.members.values()])!
-    const known = servers.find(({ id }) => id === member.name)
+    const known = servers.find(({ id }) => id === member.id)
     const change =
       known === undefined
-        ? ({ type: 'add', id: member.name, address: member.address, voter: random.chance(0.3) } as const)
+        ? ({ type: 'add', id: member.id, address: member.address, voter: random.chance(0.3) } as const)
         : !known.voter
-          ? ({ type: 'promote', id: member.name } as const)
+          ? ({ type: 'promote', id: member.id } as const)
           : servers.filter(({ voter }) => voter).length > 2
-            ? ({ type: 'remove', id: member.name } as const)
+            ? ({ type: 'remove', id: member.id } as const)
             : undefined
     if (change === undefined) return
     this.#world.note(`change: ${change.type} ${change.id}`)

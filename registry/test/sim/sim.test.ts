@@ -21,7 +21,7 @@ describe('a cluster under faults', function () {
             `seed ${seed}: ${result.failure.message}`,
             `faults: ${JSON.stringify(result.plan)}`,
             ...lines.slice(-40),
-            `again, with everything it says: node scripts/sim.ts 1 ${seed}`,
+            `again, with everything it says: npm run sim -- --seeds 1 --from ${seed}`,
           ].join('\n'),
         )
       }
@@ -30,6 +30,12 @@ describe('a cluster under faults', function () {
     }
     // A cluster that does nothing keeps every promise.
     assert.ok(writes > seeds * 20 && reads > seeds * 10, `${writes} writes and ${reads} reads in ${seeds} seeds`)
+  })
+
+  it('does not keep them on disks that only say that they sync, and that is seen', async () => {
+    let seed = 1
+    while (seed <= 50 && (await run(seed, { lies: true })).failure === undefined) seed++
+    assert.ok(seed <= 50, `50 seeds on disks that lie, and nothing was lost`)
   })
 
   it('runs the same way every time', async () => {

@@ -20,6 +20,8 @@ export interface DiskFaults {
   delayMax: Millis
   /** How often an operation fails with EIO; the node must halt. */
   failure: number
+  /** Nothing more can be written; what is there can be read and removed. */
+  full?: boolean
 }
 
 export const quickDisk: DiskFaults = { delayMin: 0.05, delayMax: 0.5, failure: 0 }
@@ -215,10 +217,13 @@ export class World {
   }
 
   async #diskTurn(place: NodePlace, operation: DiskOperation): Promise<void> {
-    const { delayMin, delayMax, failure } = place.diskFaults
+    const { delayMin, delayMax, failure, full } = place.diskFaults
     const modifies = operation !== 'read' && operation !== 'list' && operation !== 'lock'
     const delay = modifies ? delayMin + this.random.fraction() * (delayMax - delayMin) : 0.01
     await new Promise<void>((resolve) => this.nodeAt(place.name, this.now + delay, resolve))
+    if (full === true && operation === 'write') {
+      throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
+    }
     if (modifies && failure > 0 && this.random.chance(failure)) {
       throw Object.assign(new Error(`EIO: i/o error, ${operation}`), { code: 'EIO' })
     }
