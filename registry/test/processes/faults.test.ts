@@ -104,13 +104,15 @@ describe('three agents as processes with faults between them', function () {
     const complaints = complaint(checkHistory(operations))
     const numbers =
       `${operations.length} operations on ${keys.all.length} keys: ${counts.reads} reads, ${counts.written} writes, ` +
-      `${counts.refused} refused, ${counts.open} open; ${trouble.story.length} faults, seed ${seed}`
+      `${counts.refused} refused, ${counts.open} open; ${trouble.story.length} faults, seed ${seed}; ` +
+      `${proxy.carried} connections through the proxy, ${proxy.unknown} of unknown origin`
     if (duration !== undefined) console.log(`${numbers}\n${reasons(counts)}`)
     if (complaints !== undefined) {
       const file = join(tmpdir(), `rollcall-history-${process.pid}.json`)
       writeFileSync(file, JSON.stringify(operations))
       assert.fail([complaints, numbers, reasons(counts), `the history: ${file}`].join('\n'))
     }
+    assert.ok(proxy.carried > 10, `the agents do not talk through the proxy: ${numbers}`)
     // Who does nothing keeps every promise.
     assert.ok(counts.written > 200 && counts.reads > 200, `too little happened: ${numbers}`)
   })

@@ -105,9 +105,13 @@ export class Trouble {
     this.#say(`the network is bad for ${time} ms`)
     const { hosts } = this.#cluster
     this.#proxy.set(hosts, hosts, { delayMin: 5, delayMax: 60, loss: 0.3 })
-    for (let turn = 0; turn < 4; turn++) {
-      await pause(time / 4)
-      this.#proxy.reset()
+    // Whoever does not lead learns late what is committed; many ask one of them, some while others wait already.
+    const asked = await this.#find('follower')
+    const turns = 40
+    for (let turn = 1; turn <= turns; turn++) {
+      await pause(time / turns)
+      if (turn % 4 === 1) this.#clients.read(asked)
+      if (turn % (turns / 4) === 0) this.#proxy.reset()
     }
     this.#proxy.heal()
   }
