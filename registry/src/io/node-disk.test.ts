@@ -102,6 +102,13 @@ describe('the real disk', () => {
     assert.ok(descriptors.length < 120, `${descriptors.length} open`)
   })
 
+  it('two files may need the same new folder at once', async () => {
+    const disk = await open()
+    const files = Array.from({ length: 10 }, (_, at) => `new/folder/${at}`)
+    await Promise.all(files.map((file) => disk.write(file, 0, [bytes(file)])))
+    for (const file of files) assert.equal(text(await disk.read(file)), file)
+  })
+
   it('makes the directory, and names it and the reason when it cannot be used', async () => {
     await (await open(join(folder, 'deep/er'))).write('file', 0, [bytes('x')])
     await writeFile(join(folder, 'plain'), '')
@@ -112,6 +119,7 @@ describe('the real disk', () => {
       ),
     })
     await assert.rejects(open(join(folder, 'plain/below')), /ENOTDIR/)
+    await assert.rejects(open('/proc/no/such/folder'), /ENOENT/)
     if (process.getuid?.() !== 0) {
       await mkdir(join(folder, 'closed'))
       await chmod(join(folder, 'closed'), 0o500)

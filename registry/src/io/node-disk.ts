@@ -1,7 +1,18 @@
 /** The real disk: a data directory, its files by relative path, and its lock. */
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { access, type FileHandle, mkdir, open, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises'
+import {
+  access,
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  stat,
+  unlink,
+  writeFile,
+} from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { hostname } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -221,11 +232,33 @@ function after(pieces: Uint8Array[], written: number): Uint8Array[] {
   return rest
 }
 
-/** Makes the folders that are missing, and their names durable. */
+/**
+ * Makes the folders that are missing, and their names durable. One after the other: Node's own recursive mkdir never
+ * ends where the file system knows the parent and still says ENOENT, as /proc does.
+ */
 async function makeFolders(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true, mode: 0o755 })
-  if (first === undefined) return
-  for (let folder = path; folder.length >= first.length; folder = dirname(folder)) await syncFolder(dirname(folder))
+  const missing: string[] = []
+  for (let folder = path; !(await isFolder(folder)); folder = dirname(folder)) missing.push(folder)
+  for (const folder of missing.reverse()) {
+    try {
+      await mkdir(folder, { mode: 0o755 })
+    } catch (error) {
+      // Another file of the same new folder may have been quicker.
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !(await isFolder(folder))) throw error
+    }
+    await syncFolder(dirname(folder))
+  }
+}
+
+/** False: there is nothing of that name. @throws when there is, and it is no folder */
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    if ((await stat(path)).isDirectory()) return true
+  } catch (error) {
+    if (isMissing(error)) return false
+    throw error
+  }
+  throw new Error(`ENOTDIR: ${path} is no directory`)
 }
 
 async function syncFolder(path: string): Promise<void> {
