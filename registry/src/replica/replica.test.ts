@@ -222,7 +222,7 @@ describe('a replica', () => {
     world.nodes.get('a')!.diskFaults = { ...quickDisk, failure: 1 }
     await assert.rejects(settled(world, replica('a').propose(bytes('x'))), Stopped)
     assert.equal(halts.length, 1)
-    assert.match(halts[0]!, /^a: EIO/)
+    assert.match(halts[0]!, /^a: the disk of the data directory failed.*EIO/)
     world.nodes.get('a')!.diskFaults = quickDisk
     nodes.start('a')
     await until(world, () => nodes.leader() !== undefined)

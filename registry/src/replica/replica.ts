@@ -31,6 +31,7 @@ import type {
 import { Raft, type RaftOptions, raftOptionsDefault } from '../raft/raft.ts'
 import { Addresses } from './addresses.ts'
 import { Applier, entryOverhead } from './applier.ts'
+import { explained } from './disk-errors.ts'
 import type { StateMachine } from './machine.ts'
 import { logEvent, logFollower } from './news.ts'
 import { type ReplicaOptions, replicaOptionsDefault } from './options.ts'
@@ -88,11 +89,13 @@ export class Replica {
 
   /**
    * Brings back what the disk holds: the newest snapshot into the machine, the entries after it into the core.
-   * @throws Corrupt when the disk lost what it had acknowledged; the message names the file. Or the disk's own error.
+   * @throws Corrupt when the disk lost what it had acknowledged; the message names the file. TooNew; or the disk's own error.
    */
   static async open(io: Io, machine: StateMachine, options: ReplicaOptions): Promise<Replica> {
     const settings = { ...replicaOptionsDefault, ...options }
-    const restored = await restoreFromDisk(io, machine, settings.wal)
+    const restored = await restoreFromDisk(io, machine, settings.wal).catch((error) => {
+      throw explained(error)
+    })
     return new Replica(io, machine, settings, restored)
   }
 
@@ -589,7 +592,7 @@ export class Replica {
 
   #halt(error: unknown): void {
     if (this.#ended !== undefined) return
-    const reason = error instanceof Error ? error : new Error(String(error))
+    const reason = explained(error)
     this.#applier.stop()
     this.#ended = new Stopped(`this server has halted: ${reason.message}`, { cause: reason })
     this.#sender.stop()
