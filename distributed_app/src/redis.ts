@@ -8,6 +8,7 @@ const key = 'distributed_app:hits'
 /** What we use of ioredis, and what ioredis-mock has of it. */
 export type RedisConnection = Pick<Redis, 'incr' | 'disconnect'> & {
   on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'ready', listener: () => void): unknown
 }
 
 /** Connects in the background and again whenever the connection is lost, until closed. */
@@ -30,6 +31,9 @@ export function counterIn(redis: RedisConnection): Counter {
   let lastError: Error | undefined
   redis.on('error', (error) => {
     lastError = error
+  })
+  redis.on('ready', () => {
+    lastError = undefined
   })
   return {
     async increment() {
