@@ -91,6 +91,21 @@ describe('the demo on three Docker engines', () => {
     assert.equal(redis?.ServiceID, 'host3:redis.0:6379')
   })
 
+  it('no process of ours would open a debugger when it gets SIGUSR1', () => {
+    const list = `sh -c 'for each in /proc/[0-9]*/cmdline; do tr "\\0" " " <$each; echo; done'`
+    for (const [host, container, count] of [
+      ['host1', 'host1_agent', 1],
+      ['host1', 'host1_registrator', 1],
+      ['host1', 'host1_distributed', 3],
+      ['host3', 'host3_distributed', 1],
+    ] as const) {
+      const lines = hosts.type(host, `docker exec ${container} ${list}`).split('\n')
+      const ours = lines.filter((line) => /rollcall\/(?!healthcheck)\w+\.mjs/.test(line))
+      assert.equal(ours.length, count, lines.join('\n'))
+      for (const line of ours) assert.match(line, / --disable-sigusr1 /, container)
+    }
+  })
+
   it('a killed Redis is gone from DNS on every host, and one started again is back', async () => {
     hosts.type('host3', 'docker kill redis.0')
     for (const host of names) {
