@@ -12,6 +12,7 @@ import type {
   ServiceDefinition,
   ServiceId,
 } from '../model.ts'
+import type { From } from './origins.ts'
 
 export type Command =
   /** `cas` 0: only if the key does not exist; above 0: only if its modifyIndex is that. */
@@ -36,15 +37,15 @@ export type Command =
 export type Result = { value: boolean } | { error: string }
 
 /** MessagePack, plain maps. Texts become well-formed Unicode on the way: a lone surrogate is U+FFFD on every replica. */
-export function encodeCommand(command: Command): Uint8Array {
-  return pack(command)
+export function encodeCommand(command: Command, from?: From): Uint8Array {
+  return pack(from === undefined ? command : { ...command, from })
 }
 
 /**
  * Checks everything `apply` relies on, so that a leader can vet what another agent forwards before it is in the log.
  * @throws BadRequest when the bytes are no command this version knows.
  */
-export function decodeCommand(data: Uint8Array): Command {
+export function decodeCommand(data: Uint8Array): Command & { from?: From } {
   let command: unknown
   try {
     command = unpack(data)
@@ -59,7 +60,8 @@ export function decodeCommand(data: Uint8Array): Command {
     )
   }
   shape(fields)
-  return command as Command
+  if (fields.from !== undefined) sender(fields.from)
+  return command as Command & { from?: From }
 }
 
 type Fields = Record<string, unknown>
@@ -94,6 +96,15 @@ const shapes: Readonly<Record<Command['type'], (command: Fields) => void>> = {
   'tombstones.reap': (command) => {
     index(command.upTo, 'upTo')
   },
+}
+
+function sender(value: unknown): void {
+  const [origin, sequence, settled, ...rest] = list(value, 'from')
+  const numbers = Number.isSafeInteger(sequence) && Number.isSafeInteger(settled)
+  const order = (settled as number) >= 0 && (sequence as number) > (settled as number)
+  if (typeof origin !== 'string' || origin === '' || !numbers || !order || rest.length > 0) {
+    throw wrong('from', 'an origin, its sequence and a lower settled one', value)
+  }
 }
 
 function service(fields: Fields): void {

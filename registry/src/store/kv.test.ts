@@ -149,6 +149,16 @@ describe('keys and values', () => {
       assert.equal(log.store.kvUnder('a/1').index, 2)
     })
 
+    it('of everything under a prefix move the index of the longer prefixes too', () => {
+      log.set('a', '')
+      log.set('aa', '')
+      log.delete('a')
+      const before = log.store.kvUnder('a').index
+      log.delete('', { recurse: true })
+      assert.equal(log.store.kvUnder('a').index, before + 1)
+      assert.equal(log.store.kvUnder('aa').index, before + 1)
+    })
+
     it('are forgotten when reaped, up to the index given', () => {
       log.set('a/1', '')
       log.set('a/2', '')
@@ -181,6 +191,7 @@ describe('keys and values', () => {
           const log = new Log()
           const pairs = new Map<string, KvPair>()
           const deletions: { key: string; index: number }[] = []
+          const trees: { key: string; index: number }[] = []
           let reaped = 0
           let changed = 0
           for (const command of commands) {
@@ -210,6 +221,7 @@ describe('keys and values', () => {
               const matches = recurse === true || cas === undefined || old === undefined || cas === old.modifyIndex
               assert.deepEqual(result, { value: matches })
               const gone = [...pairs.keys()].filter((each) => (recurse === true ? each.startsWith(key) : each === key))
+              if (recurse === true && gone.length > 0) trees.push({ key, index })
               for (const each of matches ? gone : []) {
                 pairs.delete(each)
                 deletions.push({ key: each, index })
@@ -230,8 +242,12 @@ describe('keys and values', () => {
               assert.deepEqual(answer.value, expected)
               const gone = deletions.filter((each) => each.key.startsWith(prefix) && each.index > reaped)
               const newest = Math.max(0, ...expected.map((pair) => pair.modifyIndex), ...gone.map((each) => each.index))
-              // Without keys, the index of the table is as good as that of the last deletion under the prefix.
-              const allowed = expected.length === 0 || prefix === '' ? [newest, Math.max(1, changed)] : [newest]
+              // Without keys, the index of the table is as good as that of the last deletion under the prefix, and so is
+              // that of the last removal of everything under a shorter one.
+              const above = trees.filter((each) => prefix.startsWith(each.key) && each.index > reaped)
+              const others = [Math.max(1, changed), ...above.map((each) => each.index)]
+              const allowed =
+                expected.length === 0 || prefix === '' ? [newest, ...others].filter((each) => each >= newest) : [newest]
               assert.ok(allowed.includes(answer.index), `${prefix}: expected ${allowed}, received ${answer.index}`)
               assert.equal(log.store.kvKeys(prefix, '/').index, answer.index)
             }

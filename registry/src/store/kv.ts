@@ -12,6 +12,8 @@ import type { Watchers } from './watch.ts'
 export interface Tombstone {
   key: string
   index: Index
+  /** When everything under the key went at once; 0: never. One tombstone stands for all of them. */
+  treeIndex: Index
 }
 
 /** All there is to know of the keys, for a snapshot. */
@@ -84,7 +86,7 @@ export class Kv {
   deleteUnder(index: Index, prefix: string): Result {
     const gone = this.#pairs.deleteUnder(orderKey(prefix))
     if (gone.length === 0) return { value: true }
-    this.#bury(index, prefix)
+    this.#bury(index, prefix, true)
     for (const pair of gone) this.#watchers.keyChanged(pair.key)
     return { value: true }
   }
@@ -138,11 +140,16 @@ export class Kv {
     this.#tombstones.eachUnder(orderKey(prefix), (tombstone) => {
       index = Math.max(index, tombstone.index)
     })
+    // The removal of everything under a shorter prefix left one tombstone, there.
+    for (let length = 0; length < prefix.length; length++) {
+      index = Math.max(index, this.#tombstones.get(orderKey(prefix.slice(0, length)))?.treeIndex ?? 0)
+    }
     return index === 0 ? this.#tableIndex : index
   }
 
-  #bury(index: Index, key: string): void {
-    const tombstone = { key, index }
+  #bury(index: Index, key: string, tree = false): void {
+    const treeIndex = tree ? index : (this.#tombstones.get(orderKey(key))?.treeIndex ?? 0)
+    const tombstone = { key, index, treeIndex }
     this.#tombstones.set(orderKey(key), tombstone)
     this.#burials.push(tombstone)
     this.#changed = index

@@ -9,6 +9,7 @@ import type { Check, Index, KvPair, Node, Service } from '../model.ts'
 import type { CatalogState } from './catalog.ts'
 import type { KvState, Tombstone } from './kv.ts'
 import type { NodeMark, ServiceMark } from './marks.ts'
+import type { OriginRow } from './origins.ts'
 import { rowKey } from './rows.ts'
 import { folded, orderKey, Table } from './table.ts'
 
@@ -23,6 +24,7 @@ export interface State {
   index: Index
   kv: KvState
   catalog: CatalogState
+  origins: OriginRow[]
 }
 
 interface Header {
@@ -38,6 +40,7 @@ interface Header {
     nodeExtinction: Index
     states: Index[]
   }
+  origins: OriginRow[]
 }
 
 /** Keys are many and small, so they go without field names. */
@@ -52,6 +55,7 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
     index: state.index,
     kv: { changed: state.kv.changed },
     catalog: { nodes, services, checks, serviceExtinction, nodeExtinction, states },
+    origins: state.origins,
   }
   yield* frame(header)
   let total = 0
@@ -140,6 +144,7 @@ export class SnapshotReader {
         index: header.index,
         kv: { changed: header.kv.changed, pairs: pairs.table, tombstones: tombstones.table },
         catalog: { tables, marks: { ...header.catalog, byService: serviceMarks.table, byNode: nodeMarks.table } },
+        origins: header.origins,
       }
     })
   }

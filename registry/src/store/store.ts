@@ -8,6 +8,7 @@ import { CatalogAnswers } from './answers.ts'
 import { Catalog } from './catalog.ts'
 import { decodeCommand, type Result } from './command.ts'
 import { Kv } from './kv.ts'
+import { Origins } from './origins.ts'
 import { readSnapshot, SnapshotReader, type State, writeSnapshot } from './snapshot.ts'
 import type { Indexed, Location, Topic, View } from './view.ts'
 import { Watchers } from './watch.ts'
@@ -20,6 +21,7 @@ export class Store implements View {
   #kv = new Kv(this.#watchers)
   #catalog = new Catalog(this.#watchers)
   #answers = new CatalogAnswers(this.#catalog)
+  #origins = new Origins()
 
   /** The last index applied here, or that of the snapshot restored. */
   get index(): Index {
@@ -35,14 +37,23 @@ export class Store implements View {
     assert(index > this.#index, `apply out of order: ${index} after ${this.#index}`)
     const command = decodeCommand(data)
     this.#index = index
-    const result = this.#apply(index, command)
+    const { from } = command
+    const result =
+      from === undefined
+        ? this.#apply(index, command)
+        : this.#origins.once(from, index, () => this.#apply(index, command))
     this.#watchers.wake()
     return result
   }
 
   /** Slices of about 1,000 rows, of the state as it is now; later applies do not show. */
   snapshot(): Iterable<Uint8Array> {
-    return writeSnapshot({ index: this.#index, kv: this.#kv.state(), catalog: this.#catalog.state() })
+    return writeSnapshot({
+      index: this.#index,
+      kv: this.#kv.state(),
+      catalog: this.#catalog.state(),
+      origins: this.#origins.rows(),
+    })
   }
 
   /**
@@ -70,6 +81,7 @@ export class Store implements View {
     this.#kv = new Kv(this.#watchers, state.kv)
     this.#catalog = new Catalog(this.#watchers, state.catalog)
     this.#answers = new CatalogAnswers(this.#catalog)
+    this.#origins = new Origins(state.origins)
     this.#watchers.everythingChanged()
     this.#watchers.wake()
   }
@@ -139,6 +151,7 @@ export class Store implements View {
       case 'catalog.deregister':
         return this.#catalog.deregister(index, command)
       case 'tombstones.reap':
+        this.#origins.reap(command.upTo)
         return this.#kv.reap(command.upTo)
     }
   }
