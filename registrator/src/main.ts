@@ -42,7 +42,7 @@ async function run(options: Options): Promise<void> {
     if (stopping) return
     stopping = true
     // What hangs must not hold up the end.
-    setTimeout(() => process.exit(0), 1800).unref()
+    setTimeout(() => process.exit(0), 1500).unref()
     await registrator?.stop({ deregister: options.deregisterOnExit }).catch((error: Error) => log(error.message))
     log('stopped')
     process.exit(0)
