@@ -60,8 +60,11 @@ class World {
   readonly #cut = new Set<string>()
   readonly #founders: ServerId[]
   #faults: Faults
+  readonly #entriesBytesMax: number
+  /** Somebody asks every new leader at once to change the configuration. */
+  readonly #eager: boolean
   #proposal = 0
-  #read = 0
+  #nextRead = 0
 
   /** What the checkers know. */
   readonly committed: Entry[] = []
@@ -80,6 +83,8 @@ class World {
     const calm = this.random.chance(0.2)
     const upTo = (most: number) => (calm ? 0 : this.random.fraction() * most)
     this.#faults = { loss: upTo(0.25), repeat: upTo(0.2), late: upTo(0.1), slowSave: upTo(0.1) }
+    this.#entriesBytesMax = this.random.pick([1, 200, 200, 2000]) as number
+    this.#eager = this.random.chance(0.3)
     const ids = ['a', 'b', 'c', 'd', 'e'].slice(0, this.random.between(3, 5))
     this.#founders = ids.slice(0, this.random.pick([1, 2, 3, 3, 3, 5]) as number)
     for (const id of ids) this.#create(id)
@@ -126,7 +131,7 @@ class World {
       ...raftOptionsDefault,
       id: peer.id,
       random: this.random,
-      entriesBytesMax: 200,
+      entriesBytesMax: this.#entriesBytesMax,
       inflightBytesMax: 600,
     }
     const restored = { hardState: disk.hardState, snapshot: disk.snapshot?.mark, entries: disk.entries.slice() }
@@ -337,6 +342,10 @@ class World {
     if (leader === undefined) {
       this.#leaders.set(raft.term, peer.id)
       this.elections++
+      if (this.#eager) {
+        const ask = this.#atPeer(peer, () => this.#change(peer))
+        this.#schedule(this.random.between(0, 5), ask)
+      }
       // Leader completeness: all that was committed in earlier terms is in its log (a late winner may know less than that).
       for (let index = (raft.snapshotMark?.index ?? 0) + 1; index < this.committed.length; index++) {
         if ((this.#committedIn[index] as Term) > raft.term) break
@@ -433,14 +442,16 @@ class World {
   misfortune(): void {
     const { random } = this
     const ids = [...this.peers.keys()]
-    const peer = this.#peer(random.pick(ids) as ServerId)
+    // A leader is the most interesting victim.
+    const leader = this.#leader()
+    const peer = leader !== undefined && random.chance(0.4) ? leader : this.#peer(random.pick(ids) as ServerId)
     const what = random.between(0, 99)
     if (what < 12) this.#crash(peer)
-    else if (what < 20) peer.stalledUntil = this.#at + random.between(300, 3000)
+    else if (what < 20) this.#stall(peer)
     else if (what < 34) this.#partition(random.shuffle(ids))
     else if (what < 42) this.#cut.add(`${peer.id}>${random.pick(ids)}`)
     else if (what < 52) this.#cut.clear()
-    else if (what < 62) this.#change()
+    else if (what < 62) this.#changeSomeone()
     else if (what < 67)
       this.#leader()?.raft.transferLeadership(random.chance(0.5) ? undefined : random.pick(ids), this.#now(peer))
     else if (what < 80) this.#snapshot(peer)
@@ -454,13 +465,15 @@ class World {
     for (const peer of this.peers.values()) {
       if (!peer.up || this.#at < peer.stalledUntil) continue
       if (peer.raft.role === 'leader' && this.random.chance(0.7)) this.propose(peer)
-      if (this.random.chance(0.3)) {
-        const id = this.#read++
-        this.#reads.set(`${peer.id}/${peer.life}/${id}`, this.#committedMax)
-        peer.raft.requestRead(id, this.#now(peer))
-      }
+      if (this.random.chance(0.3)) this.#read(peer)
       this.#turn(peer)
     }
+  }
+
+  #read(peer: Peer): void {
+    const id = this.#nextRead++
+    this.#reads.set(`${peer.id}/${peer.life}/${id}`, this.#committedMax)
+    peer.raft.requestRead(id, this.#now(peer))
   }
 
   propose(peer: Peer): Index | undefined {
@@ -488,9 +501,24 @@ class World {
     }
   }
 
-  #change(): void {
-    const leader = this.#leader()
+  /** Whoever waits is the first to be heard afterwards: it may have been deposed meanwhile and not know. */
+  #stall(peer: Peer): void {
+    peer.stalledUntil = this.#at + this.random.between(300, 3000)
+    this.#schedule(
+      peer.stalledUntil - this.#at,
+      this.#atPeer(peer, () => this.#read(peer)),
+    )
+  }
+
+  /** Several changes in a row, at any server that believes to lead. */
+  #changeSomeone(): void {
+    const leader = this.random.pick(this.leaders().filter(({ up }) => up))
     if (leader === undefined) return
+    for (let count = this.random.pick([1, 1, 3]) as number; count > 0; count--) this.#change(leader)
+  }
+
+  #change(leader: Peer): void {
+    if (leader.raft.role !== 'leader') return
     const { servers } = leader.raft.configuration
     const id = this.random.pick([...this.peers.keys()]) as ServerId
     const known = servers.find((server) => server.id === id)
