@@ -11,7 +11,10 @@ export interface ReplicaOptions {
   electionTimeoutMin?: Millis
   electionTimeoutMax?: Millis
   heartbeatInterval?: Millis
-  /** A snapshot is taken after so many entries, or so many bytes of them. */
+  /**
+   * A snapshot is taken after so many entries, when they are at least a quarter of the last one's size; or after so many
+   * bytes of them.
+   */
   snapshotEntries?: number
   snapshotBytes?: number
   /** So many entries stay in memory behind a snapshot, for followers that are a little behind. */

@@ -482,9 +482,11 @@ export class Replica {
 
   #snapshotWhenDue(): void {
     const base = this.#snapshots.newest?.mark.index ?? 0
+    // A large state is not written anew for a few entries: reading those at a start is quicker than what it would cost now.
+    const worthwhile = this.#applier.bytes >= (this.#snapshots.newest?.size ?? 0) * snapshotShare
     const due =
       this.#snapshotWanted ||
-      this.#applier.index - base >= this.#options.snapshotEntries ||
+      (this.#applier.index - base >= this.#options.snapshotEntries && worthwhile) ||
       this.#applier.bytes >= this.#options.snapshotBytes
     const older = this.#applier.index < base || (this.#applier.index === base && !this.#snapshotWanted)
     if (!due || older || this.#snapshotting !== undefined || this.#stopping !== undefined) return
@@ -624,6 +626,9 @@ export class Replica {
     for (const onChange of [...this.#subscribers]) onChange()
   }
 }
+
+/** How much of the last snapshot's size the entries since then must have for the next. */
+const snapshotShare = 0.25
 
 /** What fits in a frame with all that may be around it. */
 const entryBytesMax = 4 * 1024 * 1024
