@@ -63,7 +63,7 @@ describe('three agents as processes with faults between them', function () {
   it('show every client one history, whatever happens to them', async () => {
     const options = join(cluster.folder, 'options.json')
     // Who waits for a leader hears soon that there is none.
-    writeFileSync(options, '{"performance":{"rpc_hold_timeout":"1500ms"}}')
+    writeFileSync(options, '{"performance":{"rpc_hold_timeout":"700ms"}}')
     for (const host of cluster.hosts) host.words = [`-config-file=${options}`]
     await proxy.open()
     await cluster.begin()
