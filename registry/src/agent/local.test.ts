@@ -71,8 +71,14 @@ function node(files = new Map<string, string>(), fails = (_file: string) => fals
       failLate('remove', file)
     },
   }
-  const io = { disk, clock: { now: () => 0, wall: () => 0 }, random: new Random(1), log: () => {} } as unknown as Io
-  return { files, lateFailure, open: (reserved?: string) => Local.open(io, () => {}, reserved) }
+  const clock = { now: 0 }
+  const io = {
+    disk,
+    clock: { now: () => clock.now, wall: () => 0 },
+    random: new Random(1),
+    log: () => {},
+  } as unknown as Io
+  return { files, clock, lateFailure, open: (reserved?: string) => Local.open(io, () => {}, reserved) }
 }
 const ids = (local: Local) => [
   local.services().map(({ definition }) => definition.id),
@@ -99,6 +105,23 @@ describe('services and checks of this agent', () => {
     await local.registerService(web, [{ ...ttl, how: { type: 'ttl', ttl: 20_000 }, initialStatus: 'warning' }], false)
     const [check] = local.checks()
     assert.deepEqual([check?.result.status, check?.result.output], ['passing', 'fine'])
+  })
+
+  it('what is reported right after the process stood still counts from then, and no longer for the pause', async () => {
+    const { clock, open } = node()
+    const local = await open()
+    await local.registerService(web, [{ ...ttl, initialStatus: 'passing' }], false)
+    const pass = (now: number) => {
+      clock.now = now
+      local.tick(now)
+      return local.checks()[0]?.result.status
+    }
+    for (let now = 100; now <= 1_000; now += 100) pass(now)
+    clock.now = 61_000
+    await local.updateTtl('service:web1', 'passing', 'fine')
+    let lapsed = 61_000
+    while (pass(lapsed) === 'passing') lapsed += 100
+    assert.equal(lapsed, 71_000)
   })
 
   it('maintenance outlives a restart', async () => {

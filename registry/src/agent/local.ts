@@ -34,7 +34,7 @@ export class Local implements LocalSurface {
   readonly #doubtful = new Map<string, number>()
   #nextFile = 1
   #nextExpiry: Millis
-  #lastTick: Millis
+  #lastLook: Millis
   /** Writers wait for one another, so that the files say what the maps say. */
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -43,8 +43,8 @@ export class Local implements LocalSurface {
     this.#io = io
     this.#onChange = onChange
     this.#checks = new Checks(io.random)
-    this.#lastTick = io.clock.now()
-    this.#nextExpiry = this.#lastTick + expiryInterval
+    this.#lastLook = io.clock.now()
+    this.#nextExpiry = this.#lastLook + expiryInterval
   }
 
   /**
@@ -145,21 +145,22 @@ export class Local implements LocalSurface {
   }
 
   async updateTtl(id: CheckId, status: CheckStatus, output: string): Promise<void> {
-    const done = this.#checks.ttl(id, status, output, this.#io.clock.now())
+    const now = this.#io.clock.now()
+    this.#noticeStall(now)
+    const done = this.#checks.ttl(id, status, output, now)
     if (done === 'unknown') throw new NotFound(`CheckID "${id}" does not have associated TTL`)
     if (done === 'notTtl') throw new BadRequest(`CheckID "${id}" does not have associated TTL`)
     this.#report()
   }
 
   tick(now: Millis): void {
-    // A pause of the whole process is not a silence of those who report to it.
-    const gap = now - this.#lastTick
-    if (gap > 1000) this.#checks.stall(gap)
-    this.#lastTick = now
+    this.#noticeStall(now)
     this.#checks.tick(now)
     for (const { id, request, run } of this.#checks.due(now)) {
       void this.#io.probe(request).then((outcome) => {
-        this.#checks.finished(id, run, outcome, this.#io.clock.now())
+        const finished = this.#io.clock.now()
+        this.#noticeStall(finished)
+        this.#checks.finished(id, run, outcome, finished)
         this.#report()
       })
     }
@@ -168,6 +169,16 @@ export class Local implements LocalSurface {
       for (const id of this.#checks.expired(now)) this.#expire(id)
     }
     this.#report()
+  }
+
+  /**
+   * A pause of the whole process is not a silence of those who report to it. Whatever comes first after it notices, so
+   * that what is reported then is not moved by the pause as well.
+   */
+  #noticeStall(now: Millis): void {
+    const gap = now - this.#lastLook
+    if (gap > 1000) this.#checks.stall(gap)
+    this.#lastLook = now
   }
 
   #expire(id: ServiceId): void {
@@ -192,7 +203,9 @@ export class Local implements LocalSurface {
     await this.#keep('checks', this.#kept, check.id, check)
     // Registered again, a check goes on with what it knows, as in Consul: a service must not vanish over a new interval.
     const known = this.#checks.get(check.id)
-    this.#checks.set(check, this.#io.clock.now(), known)
+    const now = this.#io.clock.now()
+    this.#noticeStall(now)
+    this.#checks.set(check, now, known)
   }
 
   async #forgetCheck(id: CheckId): Promise<void> {
