@@ -37,7 +37,7 @@ import { logEvent, logFollower } from './news.ts'
 import { type ReplicaOptions, replicaOptionsDefault } from './options.ts'
 import type { WalRecord } from './records.ts'
 import { restoreFromDisk } from './restore.ts'
-import type { Snapshots } from './snapshots.ts'
+import type { SnapshotFile, Snapshots } from './snapshots.ts'
 import { type ReplicaStatus, statusOf } from './status.ts'
 import { SnapshotReceiver, SnapshotSender } from './transfer.ts'
 import { Arrivals, Proposed, Unsettled, type Waiter } from './waiting.ts'
@@ -80,7 +80,8 @@ export class Replica {
   #savedWaiters: Waiter<void>[] = []
   readonly #applier: Applier
   #snapshotting: Promise<void> | undefined
-  #snapshotWanted = false
+  /** Snapshots that did not verify where they were sent to: there must be a new one before they may go. */
+  readonly #suspects = new Set<SnapshotFile>()
 
   #turnAsked = false
   #turning = false
@@ -142,9 +143,10 @@ export class Replica {
       snapshots,
       failed,
       send: (to, frame) => this.#send(to, frame),
-      ended: (to, ok, { mark }, damaged) => {
+      ended: (to, ok, snapshot, damaged) => {
+        const { mark } = snapshot
         // What we sent does not verify there: what we have on disk may be damaged, and a new one is needed.
-        if (damaged) this.#snapshotWanted = true
+        if (damaged) this.#suspects.add(snapshot)
         this.#io.log(
           ok ? 'info' : 'warn',
           'raft',
@@ -485,10 +487,10 @@ export class Replica {
     // A large state is not written anew for a few entries: reading those at a start is quicker than what it would cost now.
     const worthwhile = this.#applier.bytes >= (this.#snapshots.newest?.size ?? 0) * snapshotShare
     const due =
-      this.#snapshotWanted ||
+      this.#suspects.size > 0 ||
       (this.#applier.index - base >= this.#options.snapshotEntries && worthwhile) ||
       this.#applier.bytes >= this.#options.snapshotBytes
-    const older = this.#applier.index < base || (this.#applier.index === base && !this.#snapshotWanted)
+    const older = this.#applier.index < base || (this.#applier.index === base && this.#suspects.size === 0)
     if (!due || older || this.#snapshotting !== undefined || this.#stopping !== undefined) return
     // The committed configuration is the one at the applied index, and the snapshot says nothing that this disk's term
     // and log do not know yet.
@@ -506,7 +508,8 @@ export class Replica {
 
   async #snapshot(): Promise<void> {
     const mark = this.#raft.markAt(this.#applier.index)
-    this.#snapshotWanted = false
+    const suspects = [...this.#suspects]
+    this.#suspects.clear()
     const averageBytes = this.#applier.bytes / Math.max(1, mark.index - (this.#snapshots.newest?.mark.index ?? 0))
     this.#applier.bytes = 0
     await this.#snapshots.write(mark, this.#machine.snapshot())
@@ -517,6 +520,13 @@ export class Replica {
       Math.floor(this.#options.snapshotBytes / Math.max(averageBytes, entryOverhead)),
     )
     this.#raft.compact(mark, trailing)
+    for (const suspect of suspects) {
+      const damage = await this.#snapshots.recheck(suspect)
+      if (damage === undefined) continue
+      this.#io.log('error', 'raft', `damage on the disk: ${damage.reason}; a new snapshot has taken its place`, {
+        kept: damage.kept,
+      })
+    }
     await this.#snapshots.prune(this.#sender.files)
     // The log on disk goes back to the older snapshot: should the newer be damaged, nothing is lost.
     await this.#wal.compact((this.#snapshots.oldest?.mark.index ?? 0) + 1)

@@ -17,6 +17,7 @@ import type { Disk } from '../io/io.ts'
 import type { Index } from '../model.ts'
 import { decodeSnapshotMark, encodeSnapshotMark } from '../raft/codec.ts'
 import type { SnapshotMark } from '../raft/message.ts'
+import { setAside } from './damage.ts'
 import type { StateMachine } from './machine.ts'
 
 /** With the format's version, one digit, in place of the 0. */
@@ -123,6 +124,19 @@ export class Snapshots {
     } catch (error) {
       await this.#disk.remove(temporary).catch(() => {})
       throw error
+    }
+  }
+
+  /** Reads one that somebody could not verify. Puts it aside when it is damaged; it is not used any more then. */
+  async recheck(one: SnapshotFile): Promise<{ reason: string; kept: string } | undefined> {
+    if (!this.#files.includes(one)) return undefined
+    try {
+      await this.#verify(one.file)
+      return undefined
+    } catch (error) {
+      if (!(error instanceof Corrupt)) throw error
+      this.#files = this.#files.filter((other) => other !== one)
+      return { reason: error.message, kept: await setAside(this.#disk, [one.file]) }
     }
   }
 
