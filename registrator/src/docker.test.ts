@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import type { ServerResponse } from 'node:http'
 import { DaemonDouble } from '../test/daemon.ts'
-import { dockerEngine } from './docker.ts'
+import { dockerEngine, withAdvice } from './docker.ts'
 import type { Engine } from './engine.ts'
 
 async function until(condition: () => boolean): Promise<void> {
@@ -35,6 +35,21 @@ describe('dockerEngine', () => {
     assert.equal((await engine.inspect(daemon.container.Id))?.name, 'redis.0')
     assert.equal(await engine.inspect('gone'), undefined)
     await assert.rejects(engine.inspect('broken'), /no space left on device/)
+  })
+
+  it('says what to do where there is no socket, and where this user may not use it', async () => {
+    const socket = '/nowhere/docker.sock'
+    process.env.DOCKER_HOST = `unix://${socket}`
+    await assert.rejects(dockerEngine(process.env.DOCKER_HOST).list(), {
+      message: `connect ENOENT ${socket}: there is no socket; in a container mount it with -v /var/run/docker.sock:${socket}, or set DOCKER_HOST`,
+    })
+    const denied = Object.assign(new Error(`connect EACCES ${socket}`), { code: 'EACCES', address: socket })
+    assert.match(withAdvice(denied).message, /^connect EACCES .*group-add.*DOCKER_GID in \.env$/)
+    const refused = Object.assign(new Error('connect ECONNREFUSED 10.0.0.1:2375'), {
+      code: 'ECONNREFUSED',
+      address: '10.0.0.1',
+    })
+    assert.equal(withAdvice(refused), refused)
   })
 
   it('tells of containers, however their events are cut into pieces', async () => {

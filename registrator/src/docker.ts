@@ -107,9 +107,23 @@ async function inTime<T>(call: Promise<T>): Promise<T> {
   })
   try {
     return await Promise.race([call, deadline])
+  } catch (error) {
+    throw withAdvice(error as NodeJS.ErrnoException)
   } finally {
     clearTimeout(timer)
     // When the deadline won, nobody is left to hear of the call's own failure.
     call.catch(() => {})
   }
+}
+
+/** The same error, and for the two mistakes everybody makes once with sockets, what to do. */
+export function withAdvice(error: NodeJS.ErrnoException & { address?: string }): Error {
+  const { code, address, message } = error
+  if (!address?.startsWith('/') || !(code === 'EACCES' || code === 'ENOENT')) return error
+  const advice =
+    code === 'ENOENT'
+      ? `there is no socket; in a container mount it with -v /var/run/docker.sock:${address}, or set DOCKER_HOST`
+      : 'the socket is not for this user; run it with the socket\'s group: docker run --group-add "$(stat -c %g ' +
+        '/var/run/docker.sock)", with Compose that number as DOCKER_GID in .env'
+  return new Error(`${message}: ${advice}`, { cause: error })
 }
