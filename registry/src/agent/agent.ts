@@ -209,7 +209,7 @@ export class Agent implements AgentSurface {
 
   async write(command: Command): Promise<Written> {
     this.#expectRunning()
-    return this.#forward.write(encodeCommand(command))
+    return this.#forward.write(command)
   }
 
   async read(freshness: Freshness): Promise<Fresh> {

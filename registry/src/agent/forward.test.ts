@@ -10,21 +10,25 @@ import {
   Unreachable,
 } from '../errors.ts'
 import type { Io } from '../io/io.ts'
+import { Random } from '../io/random.ts'
 import type { Address, Index } from '../model.ts'
 import type { Replica } from '../replica/replica.ts'
-import { encodeCommand } from '../store/command.ts'
+import { type Command, decodeCommand, encodeCommand } from '../store/command.ts'
+import type { From } from '../store/origins.ts'
 import { Deadlines } from './deadlines.ts'
 import type { Following } from './following.ts'
 import { Forward } from './forward.ts'
 import type { Peers } from './peers.ts'
 
 const there: Address = { host: '10.0.0.2', port: 8300 }
-const put = encodeCommand({ type: 'kv.set', key: 'color', value: '', flags: '0' })
+const put: Command = { type: 'kv.set', key: 'color', value: '', flags: '0' }
 
 /** An agent that forwards to `there` or, leading, writes to its own log. */
 function trial(answers: { ask?: () => Promise<unknown>; propose?: (data: Uint8Array) => Promise<unknown> } = {}) {
   const deadlines = new Deadlines()
   const asked: string[] = []
+  /** Who the writes that were sent say they are from. */
+  const sent: (From | undefined)[] = []
   const abandoned: Address[] = []
   let now = 0
   let onChange = () => {}
@@ -40,14 +44,15 @@ function trial(answers: { ask?: () => Promise<unknown>; propose?: (data: Uint8Ar
     },
   }
   const peers = {
-    ask: (_to: Address, method: string) => {
+    ask: (_to: Address, method: string, request: { data?: Uint8Array }) => {
       asked.push(method)
+      if (request.data !== undefined) sent.push(decodeCommand(request.data).from)
       return (answers.ask ?? (() => Promise.reject(new Unreachable('refused'))))()
     },
     abandon: (to: Address) => abandoned.push(to),
   }
   const forward = new Forward({
-    io: { clock: { now: () => now, wall: () => 0 } } as unknown as Io,
+    io: { clock: { now: () => now, wall: () => 0 }, random: new Random(1) } as unknown as Io,
     deadlines,
     peers: peers as unknown as Peers,
     following: following as unknown as Following,
@@ -67,7 +72,7 @@ function trial(answers: { ask?: () => Promise<unknown>; propose?: (data: Uint8Ar
     }
     for (let turn = 0; turn < 20; turn++) await Promise.resolve()
   }
-  return { forward, following, deadlines, asked, abandoned, pass, changed: () => onChange() }
+  return { forward, following, deadlines, asked, sent, abandoned, pass, changed: () => onChange() }
 }
 
 describe('forwarding', () => {
@@ -85,7 +90,7 @@ describe('forwarding', () => {
     const huge = encodeCommand({ type: 'kv.set', key: 'k', value: 'a'.repeat(5_000_000), flags: '0' })
     await assert.rejects(forward.lead(huge), TooLarge)
     assert.deepEqual(proposed, [])
-    assert.deepEqual(await forward.lead(put), { index: 1, result: { value: true } })
+    assert.deepEqual(await forward.lead(encodeCommand(put)), { index: 1, result: { value: true } })
   })
 
   it('a write that was certainly not seen is tried again until the hold ends', async () => {
@@ -96,10 +101,62 @@ describe('forwarding', () => {
     assert.ok(asked.length > 50, `${asked.length}`)
   })
 
-  it('a write whose answer did not come is reported as that, once', async () => {
-    const { forward, asked } = trial({ ask: () => Promise.reject(new Unanswered('silence')) })
-    await assert.rejects(forward.write(put), LeadershipLost)
-    assert.equal(asked.length, 1)
+  it('a write whose answer did not come is sent again under the same number, and done when one copy is answered', async () => {
+    let turn = 0
+    const { forward, sent, pass } = trial({
+      ask: () =>
+        ++turn < 3 ? Promise.reject(new Unanswered('silence')) : Promise.resolve({ index: 0, result: { value: true } }),
+    })
+    const written = forward.write(put)
+    await pass(300)
+    assert.deepEqual(await written, { index: 0, value: true })
+    const [origin] = sent[0] ?? []
+    assert.deepEqual(sent, [
+      [origin, 1, 0],
+      [origin, 1, 0],
+      [origin, 1, 0],
+    ])
+    // What was answered needs no memory of it any more.
+    await forward.write(put)
+    assert.deepEqual(sent[3], [origin, 2, 1])
+  })
+
+  it('a write that may have happened is reported as that when the time is over, and counts as given up from then on', async () => {
+    let answer: () => Promise<unknown> = () => Promise.reject(new Unanswered('silence'))
+    const { forward, sent, pass } = trial({ ask: () => answer() })
+    const rejected = assert.rejects(forward.write(put), LeadershipLost)
+    await pass(1000)
+    answer = () => Promise.reject(new Unreachable('refused'))
+    await pass(6200)
+    await rejected
+    answer = () => Promise.resolve({ index: 0, result: { value: true } })
+    await forward.write(put)
+    assert.deepEqual(sent.at(-1)?.slice(1), [2, 1])
+  })
+
+  it('a write that waits holds the numbers after it, not those before', async () => {
+    const settle: (() => void)[] = []
+    const { forward, sent } = trial({
+      ask: () => new Promise((resolve) => settle.push(() => resolve({ index: 0, result: { value: true } }))),
+    })
+    const writes = [forward.write(put), forward.write(put)]
+    settle[1]?.()
+    await writes[1]
+    writes.push(forward.write(put))
+    assert.deepEqual(
+      sent.map((from) => from?.slice(1)),
+      [
+        [1, 0],
+        [2, 0],
+        [3, 0],
+      ],
+    )
+    for (const each of settle) each()
+    await Promise.all(writes)
+    writes.push(forward.write(put))
+    assert.deepEqual(sent.at(-1)?.slice(1), [4, 3])
+    settle.at(-1)?.()
+    await Promise.all(writes)
   })
 
   it('a read is asked again whatever became of the question', async () => {

@@ -1,6 +1,7 @@
 /**
- * Writes and read indexes go to the leader, wherever it is. Held for a while when none is known; tried again only when the
- * leader certainly did not act; a write whose fate is unknown is reported as that (LeadershipLost), never repeated.
+ * Writes and read indexes go to the leader, wherever it is. Held for a while when none is known; tried again when the leader
+ * did not act, and when nobody knows whether it did: reads change nothing, and writes carry a number by which the state
+ * applies them once. When the time is over, a write that certainly did not happen is NoLeader, any other LeadershipLost.
  */
 import {
   BadRequest,
@@ -16,7 +17,7 @@ import {
 import type { Io } from '../io/io.ts'
 import type { Address, Index, Millis } from '../model.ts'
 import type { Replica } from '../replica/replica.ts'
-import { decodeCommand, type Result } from '../store/command.ts'
+import { type Command, decodeCommand, encodeCommand, type Result } from '../store/command.ts'
 import type { Deadlines } from './deadlines.ts'
 import type { Following } from './following.ts'
 import type { Peers } from './peers.ts'
@@ -52,6 +53,8 @@ export interface ForwardOptions {
 /** A write answered by the leader waits this long at most for this node's own store to have it. */
 const ownStoreWait: Millis = 1_000
 const retryPause: Millis = 100
+/** A leader that has not answered by then is asked once more: the connection may be dead, or the answer lost. */
+const attemptMax: Millis = 2_000
 /** Far above what the faces let in, and far below the longest frame, which carries the entry to the others. */
 const commandBytesMax = 4 * 1024 * 1024
 
@@ -60,8 +63,14 @@ export class Forward {
   /** The round now under way and the one that starts after it, per kind: a caller joins only a round not yet started. */
   readonly #rounds = new Map<boolean, { running: Promise<Index>; next: Promise<Index> | undefined }>()
 
+  /** This life of the agent, as the state knows it. */
+  readonly #origin: string
+  #sequence = 0
+  readonly #unsettled = new Set<number>()
+
   constructor(options: ForwardOptions) {
     this.#options = options
+    this.#origin = options.io.random.uuid().slice(0, 18)
     let before = options.following.leaderAddress
     options.following.subscribe(() => {
       const now = options.following.leaderAddress
@@ -72,9 +81,17 @@ export class Forward {
     })
   }
 
-  async write(data: Uint8Array): Promise<Written> {
+  /**
+   * Under one number however often it is sent, so that a leader lost in the middle of it is no reason to give up: the
+   * state applies it once (`store/origins.ts`).
+   */
+  async write(command: Command): Promise<Written> {
     const { following, io } = this.#options
-    const { index, result } = await this.#held(() => this.#writeOnce(data))
+    const sequence = ++this.#sequence
+    this.#unsettled.add(sequence)
+    const { index, result } = await this.#held(() => this.#writeOnce(command, sequence)).finally(() =>
+      this.#unsettled.delete(sequence),
+    )
     if ('error' in result) throw new Refused(result.error)
     if (following.applied < index) await this.#applied(index, io.clock.now() + ownStoreWait)
     return { index, value: result.value }
@@ -151,14 +168,14 @@ export class Forward {
     void next.catch(() => undefined).finally(() => this.#advance(consistent, next))
   }
 
-  #writeOnce(data: Uint8Array): Promise<WriteReply> {
+  #writeOnce(command: Command, sequence: number): Promise<WriteReply> {
     const { following } = this.#options
+    // In the order they were begun: the first is the oldest.
+    const [oldest = sequence] = this.#unsettled
+    const data = encodeCommand(command, [this.#origin, sequence, oldest - 1])
     if (following.leading) return this.lead(data)
     const request: WriteRequest = { cluster: following.cluster, data }
-    return this.#ask('write', request).catch((error: Error) => {
-      if (!(error instanceof Unanswered)) throw error
-      throw new LeadershipLost(`the write may or may not have happened: ${error.message}`, { cause: error })
-    }) as Promise<WriteReply>
+    return this.#ask('write', request) as Promise<WriteReply>
   }
 
   async #readOnce(consistent: boolean): Promise<Index> {
@@ -168,7 +185,7 @@ export class Forward {
     try {
       return ((await this.#ask('read', request)) as ReadReply).index
     } catch (error) {
-      // A read changes nothing: whatever became of the question, it may be asked again.
+      // A read that was not answered did not happen.
       if (error instanceof Unanswered || error instanceof LeadershipLost) throw new NotLeader()
       throw error
     }
@@ -178,20 +195,26 @@ export class Forward {
     const { following, peers, hold } = this.#options
     const leader: Address | undefined = following.leaderAddress
     if (leader === undefined) return Promise.reject(new NotLeader())
-    return peers.ask(leader, method, request, hold)
+    return peers.ask(leader, method, request, Math.min(attemptMax, hold))
   }
 
-  /** Runs until it succeeds, fails for good, or no leader was found in time. */
+  /** Runs until it succeeds, fails for good, or the time is over. What runs must bear being run twice. */
   async #held<T>(act: () => Promise<T>): Promise<T> {
     const { io, deadlines, hold } = this.#options
     const until = io.clock.now() + hold
+    let unknown: Error | undefined
     for (;;) {
       if (deadlines.stopped) throw new Stopped('this agent is stopping')
       try {
         return await act()
-      } catch (error) {
-        if (!(error instanceof NotLeader || error instanceof Unreachable)) throw error
-        if (io.clock.now() >= until) throw new NoLeader(undefined, { cause: error })
+      } catch (caught) {
+        const error = caught as Error
+        if (error instanceof Unanswered || error instanceof LeadershipLost) unknown = error
+        else if (!(error instanceof NotLeader || error instanceof Unreachable)) throw error
+        if (io.clock.now() >= until) {
+          if (unknown === undefined) throw new NoLeader(undefined, { cause: error })
+          throw new LeadershipLost(`the write may or may not have happened: ${unknown.message}`, { cause: unknown })
+        }
         await deadlines.until(io.clock.now() + retryPause)
       }
     }

@@ -26,7 +26,7 @@ export class Ledger {
   readonly #digests = new Map<Index, string>()
   readonly #changes = new Map<string, Change[]>()
   /** Where each value that a client wrote stands, and whether it took effect (a check-and-set may not). */
-  readonly #writes = new Map<string, { index: Index; effect: boolean }>()
+  readonly #writes = new Map<string, { index: Index; effect: boolean; from: string | undefined }>()
   readonly #refused = new Set<string>()
   /** All entries seen so far, applied. */
   readonly model = new Store()
@@ -153,9 +153,17 @@ export class Ledger {
     if (command.type === 'kv.delete') return
     const value = textOf(command.value)
     const first = this.#writes.get(value)
-    if (first !== undefined) throw new Violation(`${value} is in the log twice, at ${first.index} and ${index}`)
+    const from = command.from?.slice(0, 2).join(' ')
+    if (first !== undefined) {
+      // A write that is sent again may be in the log again, but it happened once.
+      if (from === undefined || first.from !== from) {
+        throw new Violation(`${value} is in the log twice, at ${first.index} and ${index}`)
+      }
+      if (after?.modifyIndex === index) throw new Violation(`${value} took effect twice, at ${first.index} and ${index}`)
+      return
+    }
     if (this.#refused.has(value)) throw new Violation(`${value} is in the log at ${index}, but it was refused`)
-    this.#writes.set(value, { index, effect })
+    this.#writes.set(value, { index, effect, from })
   }
 
   #digestAt(index: Index): string {
