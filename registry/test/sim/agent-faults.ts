@@ -17,6 +17,8 @@ export interface AgentPlan {
   leaves: boolean
   /** An agent comes back with an empty disk: a new id under the old name. */
   wipes: boolean
+  /** A bit of a server's log or snapshot is another when it comes back: a new id, everything else as it was. */
+  rots: boolean
   partitions: boolean
   oneWay: boolean
   pauses: boolean
@@ -41,6 +43,7 @@ export function drawAgentPlan(random: Random): AgentPlan {
     stops: maybe(),
     leaves: maybe(),
     wipes: maybe(),
+    rots: random.chance(0.25),
     partitions: maybe(),
     oneWay: maybe(),
     pauses: maybe(),
@@ -182,6 +185,16 @@ export class AgentNemesis {
         this.#options.onWipe(victim)
         this.#comeBack(victim)
         return
+      case 'rots': {
+        if (!agents.station(victim).server || !this.#maySpare(victim)) return
+        agents.down(victim, false)
+        const place = world.nodes.get(victim)!.disk.rot()
+        world.note(
+          `${victim} loses power${place === undefined ? '' : `, a bit of ${place.file} at ${place.offset} rots`}`,
+        )
+        this.#comeBack(victim)
+        return
+      }
       case 'partitions': {
         world.network.heal()
         if (random.chance(0.3)) return
