@@ -370,9 +370,12 @@ class Watch {
     const { agents, world } = this.#options
     let index = 0
     for (;;) {
-      const up = agents.running().some(({ name }) => name === this.#agent)
-      const path = `/v1/health/service/${this.#service}?stale&wait=8s&index=${index}`
-      const answer = up ? await agents.request(this.#agent, 'GET', path) : undefined
+      const { life } = agents.station(this.#agent)
+      const path = `/v1/health/service/${this.#service}?stale&wait=10m&index=${index}`
+      const asked = life && agents.request(this.#agent, 'GET', path, '', 700_000)
+      const waiting = { for: life }
+      const answer = await Promise.race([asked, this.#ended(waiting)])
+      waiting.for = undefined
       if (answer?.status === 200) {
         this.#seen = answer.text
         const next = Number(answer.headers.get('X-Consul-Index'))
@@ -385,17 +388,43 @@ class Watch {
     }
   }
 
-  /** What it should have been told by now, and was not. */
+  /** What it should have been told by now, and was not: that wakes it only once, and it asks for ten minutes. */
   behind(): string | undefined {
     const station = this.#options.agents.station(this.#agent)
     if (station.life === undefined) return undefined
-    const seen = (JSON.parse(this.#seen ?? '[]') as { Node: { Node: string }; Service: { Port: number } }[]).map(
-      ({ Node, Service }) => `${Node.Node}:${Service.Port}`,
-    )
+    const instance = (node: string, port: number, statuses: string[]) => `${node}:${port} ${statuses.sort().join('+')}`
+    const seen = (JSON.parse(this.#seen ?? '[]') as Seen[])
+      .map(({ Node, Service, Checks }) =>
+        instance(
+          Node.Node,
+          Service.Port,
+          Checks.map(({ Status }) => Status),
+        ),
+      )
+      .join()
     const held = station.life.store
       .instances(this.#service)
-      .value.map(({ node, service }) => `${node.name}:${service.port}`)
-    if (this.#seen !== undefined && seen.join() === held.join()) return undefined
-    return `the watcher of ${this.#service} at ${this.#agent} has seen ${seen.join(' ')}, the store holds ${held.join(' ')}`
+      .value.map(({ node, service, checks }) =>
+        instance(
+          node.name,
+          service.port,
+          checks.map(({ status }) => status),
+        ),
+      )
+      .join()
+    if (this.#seen !== undefined && seen === held) return undefined
+    return `the watcher of ${this.#service} at ${this.#agent} has seen "${seen}", the store holds "${held}"`
   }
+
+  /** Resolves when that life of the agent is over, or nobody waits for its end any more. */
+  async #ended(waiting: { for: Station['life'] }): Promise<undefined> {
+    const { agents, world } = this.#options
+    while (waiting.for !== undefined && agents.station(this.#agent).life === waiting.for) await world.sleep(1000)
+  }
+}
+
+interface Seen {
+  Node: { Node: string }
+  Service: { Port: number }
+  Checks: { Status: string }[]
 }

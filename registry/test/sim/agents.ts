@@ -47,7 +47,7 @@ export interface Station {
 
 const datacenter = 'dc1'
 /** How long a client waits for an HTTP answer. */
-const patience: Millis = 12_000
+const patienceDefault: Millis = 12_000
 /** What the process gives a stop and a leaving before it ends all the same. */
 const stopWithin: Millis = 2_000
 const leaveWithin: Millis = 1_500
@@ -185,10 +185,16 @@ export class Agents {
   }
 
   /**
-   * One HTTP request at an agent, a moment later. Undefined: no answer within 12 s, or the agent died; it may have been
-   * acted upon all the same.
+   * One HTTP request at an agent, a moment later. Undefined: no answer in time, or the agent died; it may have been acted
+   * upon all the same.
    */
-  request(name: string, method: string, path: string, body = ''): Promise<Answered | undefined> {
+  request(
+    name: string,
+    method: string,
+    path: string,
+    body = '',
+    patience: Millis = patienceDefault,
+  ): Promise<Answered | undefined> {
     const world = this.#world
     return new Promise((resolve) => {
       const abandoned = new AbortController()
