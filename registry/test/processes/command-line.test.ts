@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Cluster, type Host, Process, program, run, until } from './cluster.ts'
@@ -166,6 +166,27 @@ describe('the command line', function () {
     )
     await agent.shows(/RPC: -1\)/)
     await agent.signal('SIGTERM')
+  })
+
+  it('in a clone nothing was installed in, it says what brings a Node and the packages', async () => {
+    const clone = join(cluster.folder, 'clone')
+    mkdirSync(join(clone, 'registry/bin'), { recursive: true })
+    const copy = join(clone, 'registry/bin/registry')
+    copyFileSync(program, copy)
+    assert.deepEqual(await run(['version'], copy), {
+      code: 1,
+      output: 'registry: its packages are not installed. Run scripts/node.sh npm ci in the repository.\n',
+    })
+    mkdirSync(join(clone, 'node_modules'))
+    // Everything the launcher needs but Node.
+    const commands = join(clone, 'commands')
+    mkdirSync(commands)
+    for (const command of ['sh', 'basename', 'dirname', 'readlink']) {
+      symlinkSync(`/usr/bin/${command}`, join(commands, command))
+    }
+    const { code, output } = await run(['version'], copy, { PATH: commands })
+    assert.equal(code, 1)
+    assert.match(output, /^registry: needs Node 22\.18 or newer; found none\. Run scripts\/node\.sh /)
   })
 
   it('unknown words show what there is', async () => {
