@@ -121,7 +121,14 @@ if [[ -z $mode ]]; then
   fi
 fi
 
-# Brings Node and the packages; both modes need them. The system stays as it is.
+# Brings Node and the packages; both modes need them. A Node the system has stays as it is.
+if ! command -v npm >/dev/null && [[ $install == yes ]] && ((EUID == 0)) && command -v apt-get >/dev/null; then
+  say 'Installing npm (apt-get install npm) …'
+  export DEBIAN_FRONTEND=noninteractive
+  npm_packages() { apt-get install -y --no-install-recommends nodejs npm >/dev/null 2>&1; }
+  # Without it, what follows says what is missing.
+  npm_packages || { apt-get update >/dev/null 2>&1 && npm_packages; } || true
+fi
 source "$root/scripts/node.sh" || fail 'there is no Node to run this with, see above'
 if [[ ! -e node_modules/.package-lock.json || package-lock.json -nt node_modules/.package-lock.json ]]; then
   say 'Installing the npm packages (npm ci) …'

@@ -54,6 +54,7 @@ need() {
   command -v "$1" >/dev/null && return 0
   if [[ $install == yes && $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     echo "== installing $2"
+    export DEBIAN_FRONTEND=noninteractive
     apt-get install -y -qq --no-install-recommends "$2" >/dev/null 2>&1 ||
       { apt-get update -qq >/dev/null 2>&1 && apt-get install -y -qq --no-install-recommends "$2" >/dev/null 2>&1; }
   fi
@@ -62,6 +63,8 @@ need() {
   return 1
 }
 
+# Brings Node, where the system's is older or absent, and the packages.
+need npm npm
 source scripts/node.sh || { failed=1 && finish; }
 if [[ ! -d node_modules || package-lock.json -nt node_modules/.package-lock.json ]]; then
   if [[ $install == no && ! -d node_modules ]]; then
