@@ -3,8 +3,11 @@
 #
 #   scripts/soak.sh raft [SEEDS]      random worlds of the Raft core alone (default 20,000)
 #   scripts/soak.sh sim [SEEDS]       whole replicas on simulated disks and networks (default 5,000)
+#   scripts/soak.sh agents [SEEDS]    whole agents under faults, with their clients (default 500)
 #   scripts/soak.sh gossip [SEEDS]    random trouble among members (default 2,000)
 #   scripts/soak.sh processes [N]     the tests of whole processes, N times over (default 10)
+#   scripts/soak.sh faults [SECONDS]   three processes with a fault proxy between them, their history checked (default 600)
+#   scripts/soak.sh properties [N]     every property on N other sets of inputs (default 20)
 #   scripts/soak.sh all               one after the other
 #
 # What they found, on which machine and commit, goes into docs/measurements.md.
@@ -20,6 +23,7 @@ soak() {
   case $name in
     raft) SEEDS=${count:-20000} mocha registry/src/raft/random.test.ts ;;
     sim) node scripts/sim.ts --seeds "${count:-5000}" ;;
+    agents) node scripts/sim-agents.ts "${count:-500}" ;;
     gossip) SEEDS=${count:-2000} mocha registry/src/gossip/random.test.ts ;;
     processes)
       for ((run = 1; run <= ${count:-10}; run++)); do
@@ -27,9 +31,15 @@ soak() {
         mocha --timeout 120000 'registry/test/processes/*.test.ts'
       done
       ;;
-    all) for each in raft sim gossip processes; do soak "$each"; done ;;
+    faults) DURATION=${count:-600} mocha registry/test/processes/faults.test.ts ;;
+    properties)
+      for ((run = 1; run <= ${count:-20}; run++)); do
+        PROPERTIES=random mocha --require ./test/setup.ts --reporter dot $(git grep -l fast-check -- '*.test.ts')
+      done
+      ;;
+    all) for each in raft sim agents gossip processes faults properties; do soak "$each"; done ;;
     *)
-      echo "scripts/soak.sh: expected raft, sim, gossip, processes or all, received \"$name\"" >&2
+      echo "scripts/soak.sh: expected raft, sim, agents, gossip, processes, faults, properties or all, received \"$name\"" >&2
       exit 2
       ;;
   esac

@@ -212,6 +212,16 @@ describe('forwarding', () => {
     await Promise.all(ended)
   })
 
+  it('a write that was sent when the agent stops may have happened, and a leader that stops is no answer', async () => {
+    const { forward, deadlines, pass } = trial({ ask: () => Promise.reject(new Stopped('this server is stopping')) })
+    const rejected = assert.rejects(forward.write(put), (error) => {
+      return error instanceof LeadershipLost && /may or may not have happened/.test(error.message)
+    })
+    await pass(500)
+    deadlines.stop()
+    await rejected
+  })
+
   it('requests to a former leader are given up when the leader changes', async () => {
     const { following, abandoned, changed } = trial()
     changed()

@@ -186,7 +186,8 @@ export class Forward {
       return ((await this.#ask('read', request)) as ReadReply).index
     } catch (error) {
       // A read that was not answered did not happen.
-      if (error instanceof Unanswered || error instanceof LeadershipLost) throw new NotLeader()
+      if (error instanceof Unanswered || error instanceof LeadershipLost || error instanceof Stopped)
+        throw new NotLeader()
       throw error
     }
   }
@@ -204,16 +205,17 @@ export class Forward {
     const until = io.clock.now() + hold
     let unknown: Error | undefined
     for (;;) {
-      if (deadlines.stopped) throw new Stopped('this agent is stopping')
+      // Whoever stops in the middle of it knows no more than anybody else what became of what was sent.
+      if (deadlines.stopped && unknown === undefined) throw new Stopped('this agent is stopping')
+      if (deadlines.stopped) throw perhaps('this agent is stopping', unknown)
       try {
         return await act()
       } catch (caught) {
         const error = caught as Error
-        if (error instanceof Unanswered || error instanceof LeadershipLost) unknown = error
+        if (error instanceof Unanswered || error instanceof LeadershipLost || error instanceof Stopped) unknown = error
         else if (!(error instanceof NotLeader || error instanceof Unreachable)) throw error
         if (io.clock.now() >= until) {
-          if (unknown === undefined) throw new NoLeader(undefined, { cause: error })
-          throw new LeadershipLost(`the write may or may not have happened: ${unknown.message}`, { cause: unknown })
+          throw unknown === undefined ? new NoLeader(undefined, { cause: error }) : perhaps(unknown.message, unknown)
         }
         await deadlines.until(io.clock.now() + retryPause)
       }
@@ -247,4 +249,8 @@ export class Forward {
       )
     })
   }
+}
+
+function perhaps(reason: string, cause: Error | undefined): LeadershipLost {
+  return new LeadershipLost(`the write may or may not have happened: ${reason}`, { cause })
 }
