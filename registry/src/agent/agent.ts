@@ -152,7 +152,7 @@ export class Agent implements AgentSurface {
             peers: this.#peers,
             servers: () => this.#servers().map(({ rpc }) => rpc),
             apply: (index, data) => this.#store.apply(index, data),
-            restore: (chunks) => this.#store.restore(chunks),
+            restoring: () => this.#store.restoring(),
           })
         : undefined
     this.#following = this.#observer ?? new Voter(parts.replica as Replica)

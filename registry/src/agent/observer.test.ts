@@ -51,7 +51,10 @@ function trial(answers: Record<string, Answer>) {
       if (data[0] === 66) throw new Error('what is this?')
       applied.push(data[0] as number)
     },
-    restore: (chunks) => restored.push(chunks.length),
+    restoring: () => {
+      let chunks = 0
+      return { add: () => chunks++, finish: () => restored.push(chunks) }
+    },
   })
   const running = observer.run()
   const pass = async (millis: number) => {

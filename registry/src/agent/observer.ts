@@ -53,8 +53,8 @@ export interface ObserverOptions {
   /** Servers that gossip believes alive. */
   servers: () => Address[]
   apply(index: Index, data: Uint8Array): void
-  /** @throws Corrupt, and the state is as before */
-  restore(chunks: Uint8Array[]): void
+  /** Takes a whole state as it comes; what there is stays until `finish`. Both throw Corrupt for what is none. */
+  restoring(): { add(chunk: Uint8Array): void; finish(): void }
 }
 
 const pollWait: Millis = 1_000
@@ -190,19 +190,19 @@ export class Observer implements Following {
   }
 
   async #takeState(server: Address): Promise<void> {
-    const chunks: Uint8Array[] = []
+    const restoring = this.#options.restoring()
     let token = 0
     for (;;) {
       const request: StateRequest = { token }
       const reply = (await this.#options.peers.ask(server, 'state', request, stateTimeout)) as StateReply
       if (reply.chunk === undefined) {
-        this.#options.restore(chunks)
+        restoring.finish()
         this.applied = reply.index
         this.#term = reply.term
         this.cluster = reply.cluster
         return
       }
-      chunks.push(reply.chunk)
+      restoring.add(reply.chunk)
       token = reply.token
     }
   }
