@@ -122,7 +122,7 @@ if [[ -z $mode ]]; then
 fi
 
 # Brings Node and the packages; both modes need them. A Node the system has stays as it is.
-if ! command -v npm >/dev/null && [[ $install == yes ]] && ((EUID == 0)) && command -v apt-get >/dev/null; then
+if [[ ! -d node_modules && $install == yes ]] && ((EUID == 0)) && ! command -v npm >/dev/null && command -v apt-get >/dev/null; then
   say 'Installing npm (apt-get install npm) …'
   export DEBIAN_FRONTEND=noninteractive
   npm_packages() { apt-get install -y --no-install-recommends nodejs npm >/dev/null 2>&1; }

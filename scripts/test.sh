@@ -64,7 +64,7 @@ need() {
 }
 
 # Brings Node, where the system's is older or absent, and the packages.
-need npm npm
+[[ -d node_modules ]] || need npm npm
 source scripts/node.sh || { failed=1 && finish; }
 if [[ ! -d node_modules || package-lock.json -nt node_modules/.package-lock.json ]]; then
   if [[ $install == no && ! -d node_modules ]]; then
@@ -76,17 +76,18 @@ if [[ ! -d node_modules || package-lock.json -nt node_modules/.package-lock.json
   npm ci --silent || { failed=1 && finish; }
 fi
 
+PATH=$PWD/node_modules/.bin:$PATH
 need dig dnsutils
 need redis-server redis-server
 
-step 'types' npx tsc
-step 'lint and format' npx biome check --error-on-warnings .
+step 'types' tsc
+step 'lint and format' biome check --error-on-warnings .
 
 # mocha reports its own counts; a run that dies before it can is one failure.
 mocha() {
   local before
   before=$(wc -l <"$counts")
-  npx mocha --reporter scripts/counting-reporter.cjs "$@"
+  command mocha --reporter scripts/counting-reporter.cjs "$@"
   if (($(wc -l <"$counts") == before)); then
     echo "FAILED: mocha ended without a result: $*" >&2
     failed=$((failed + 1))
