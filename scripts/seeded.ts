@@ -30,7 +30,7 @@ for (const bug of chosen) {
   const title = `${String(bug.number).padStart(2)} ${bug.name.padEnd(44)}`
   if (values.explore) {
     if (bug.bounds === undefined) continue
-    const { failure, states } = await exploreWith(patches, bug, bug.bounds, 5_000_000)
+    const { failure, states } = await exploreWith(patches, bug, 5_000_000)
     if (failure === undefined) missed++
     console.log(`${title} ${failure === undefined ? 'not found' : `found after ${states} states`}`)
     if (failure !== undefined) console.log(`${failure.trace.join('\n')}\n=> ${failure.error.message}\n`)

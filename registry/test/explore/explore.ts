@@ -3,7 +3,7 @@
  * promise and holds all states of a depth in memory; depth first needs memory only for the names of states.
  */
 import { Hosts } from './host.ts'
-import { type Bounds, describeChoice, describeState, Model, nameOf, noBounds, type State } from './model.ts'
+import { type Bounds, describeChoice, describeState, Model, nameOf, noBounds, type State, type Tails } from './model.ts'
 import { Names } from './names.ts'
 
 export interface Exploration {
@@ -22,6 +22,7 @@ export interface Exploration {
 export interface ExploreOptions {
   order?: 'breadth' | 'depth'
   statesMax?: number
+  tails?: Tails
   onProgress?: (states: number, depth: number) => void
 }
 
@@ -35,7 +36,7 @@ interface Node {
 export function explore(bounds: Partial<Bounds>, options: ExploreOptions = {}): Exploration {
   const { order = 'breadth', statesMax = Number.POSITIVE_INFINITY, onProgress = () => {} } = options
   const hosts = new Hosts()
-  const model = new Model(hosts, { ...noBounds, ...bounds })
+  const model = new Model(hosts, { ...noBounds, ...bounds }, options.tails)
   const names = new Names()
   const origin = new Origins()
   const result: Exploration = {

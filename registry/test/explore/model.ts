@@ -16,7 +16,7 @@ import { expect, type Host, type Hosts, type Input, ids, type Letter, type React
 
 /** How much of everything there is in one life of the world. */
 export interface Bounds {
-  /** Somebody may stand in so many terms after the first, in which nobody leads. */
+  /** Somebody may stand in so many terms after those of the beginning. */
   terms: number
   /** Entries in a log besides the configuration it begins with. */
   entries: number
@@ -51,6 +51,9 @@ export const noBounds: Bounds = {
   faults: 0,
   slowSaves: 0,
 }
+/** Terms of the entries that each has after the configuration, of leaders that came to nothing; nobody: all are alike. */
+export type Tails = Readonly<Record<ServerId, readonly Term[]>>
+
 const kinds = Object.keys(noBounds) as (keyof Bounds)[]
 
 /** What the checkers remember. */
@@ -76,6 +79,8 @@ export interface State {
   /** Second copies. */
   readonly late: readonly Sent[]
   readonly left: Bounds
+  /** All were alike at the beginning: b and c may change places, and a is who loses patience first. */
+  readonly alike: boolean
   /** Nobody has lost patience yet. */
   readonly quiet: boolean
   readonly memory: Memory
@@ -108,22 +113,35 @@ const none: readonly never[] = []
 export class Model {
   readonly bounds: Bounds
   readonly #hosts: Hosts
+  readonly #tails: Tails | undefined
+  /** The last term that somebody has an entry of. */
+  readonly #firstTerm: Term
 
-  constructor(hosts: Hosts, bounds: Bounds) {
+  constructor(hosts: Hosts, bounds: Bounds, tails?: Tails) {
     this.#hosts = hosts
     this.bounds = bounds
+    this.#tails = tails
+    this.#firstTerm = Math.max(1, ...Object.values(tails ?? {}).flat())
   }
 
-  /** All know each other and are in term 1; nobody leads. */
+  /** All know each other; nobody leads. */
   beginning(): State {
     const servers = ids.map((id) => ({ id, address: `${id}:8300`, voter: true }))
     const data = encodeConfiguration({ cluster: 'explored', servers })
-    const entries: Entry[] = [{ index: 1, term: 1, kind: 'configuration', data }]
+    const first: Entry = { index: 1, term: 1, kind: 'configuration', data }
+    const logOf = (id: ServerId): Entry[] => {
+      const tail = this.#tails?.[id] ?? []
+      return [
+        first,
+        ...tail.map((term, at): Entry => ({ index: 2 + at, term, kind: 'empty', data: new Uint8Array(0) })),
+      ]
+    }
     return {
-      hosts: ids.map((id) => this.#hosts.founded(id, { term: 1, vote: '' }, entries)),
+      hosts: ids.map((id) => this.#hosts.founded(id, { term: this.#firstTerm, vote: '' }, logOf(id))),
       links: Array.from({ length: linkCount }, () => none),
       late: none,
       left: this.bounds,
+      alike: this.#tails === undefined,
       quiet: true,
       memory: { leaders: [], committed: [], reads: [] },
     }
@@ -131,7 +149,7 @@ export class Model {
 
   /** All that can happen next. */
   choices(state: State): Choice[] {
-    const { hosts, left, links, late, quiet } = state
+    const { hosts, left, links, late, alike, quiet } = state
     const stale = this.#stale(state)
     if (stale !== undefined) return [stale]
     const all: Choice[] = []
@@ -158,8 +176,8 @@ export class Model {
       }
       if (saving.length > 0) all.push({ step: { type: 'save', id }, slow: false })
       // All are alike until one loses patience: let it be a.
-      if (left.timeouts > 0 && (!quiet || id === 'a')) add({ type: 'timeout', id })
-      if (left.candidacies > 0 && (!quiet || id === 'a')) add({ type: 'stands', id })
+      if (left.timeouts > 0 && (!quiet || !alike || id === 'a')) add({ type: 'timeout', id })
+      if (left.candidacies > 0 && (!quiet || !alike || id === 'a')) add({ type: 'stands', id })
       if (left.crashes > 0) all.push({ step: { type: 'crash', id }, slow: false })
       if (raft.role !== 'leader') continue
       if (left.heartbeats > 0) add({ type: 'heartbeat', id })
@@ -224,7 +242,7 @@ export class Model {
     }
     const { host } = reaction
     const { raft } = host
-    if (raft !== undefined && raft.term > 1 + this.bounds.terms) return undefined
+    if (raft !== undefined && raft.term > this.#firstTerm + this.bounds.terms) return undefined
     if (raft !== undefined && raft.lastIndex > 1 + this.bounds.entries) return undefined
     const hosts = state.hosts.slice()
     hosts[ids.indexOf(id)] = host
@@ -242,6 +260,7 @@ export class Model {
       links,
       late,
       left,
+      alike: state.alike,
       quiet: state.quiet && step.type !== 'timeout' && step.type !== 'stands',
       memory: check(hosts, host, reaction, { ...memory, reads: asked }),
     }
@@ -341,6 +360,7 @@ function checkMatch(id: ServerId, raft: Raft, otherId: ServerId, other: Raft): v
 
 /** The same for states that differ only in who is who. */
 export function nameOf(state: State): Name {
+  if (!state.alike) return nameAs(state, 0)
   let smallest: Name | undefined
   for (const which of renamings.keys()) {
     const name = nameAs(state, which)

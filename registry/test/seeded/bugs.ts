@@ -2,11 +2,11 @@
  * Mistakes that others made, to be made on purpose: each must be found by what watches over the cluster, within 2,000 seeds.
  * Numbers are those of the list in docs/testing.md.
  */
-import type { Bounds } from '../explore/model.ts'
+import type { Bounds, Tails } from '../explore/model.ts'
 import type { Edit } from './patched.ts'
 
-/** Who looks for it: worlds of cores, of replicas, of whole agents, of gossip members. */
-export type Hunter = 'cores' | 'replicas' | 'agents' | 'gossip'
+/** Who looks for it: worlds of cores, of replicas, of whole agents, of gossip members; the transcripts. */
+export type Hunter = 'cores' | 'replicas' | 'agents' | 'gossip' | 'scenarios'
 
 export interface SeededBug {
   number: number
@@ -17,6 +17,7 @@ export interface SeededBug {
   hunters: readonly Hunter[]
   /** Within these the explorer finds it too. */
   bounds?: Partial<Bounds>
+  tails?: Tails
 }
 
 export const bugs: readonly SeededBug[] = [
@@ -24,7 +25,6 @@ export const bugs: readonly SeededBug[] = [
     number: 1,
     name: 'votes-counted-not-voters',
     hunters: ['cores'],
-    bounds: { terms: 1, entries: 2, timeouts: 1, candidacies: 1, faults: 1 },
     edits: [
       {
         file: 'raft/raft.ts',
@@ -41,7 +41,10 @@ export const bugs: readonly SeededBug[] = [
   {
     number: 2,
     name: 'old-term-committed-by-counting',
-    hunters: ['cores'],
+    hunters: ['scenarios', 'cores'],
+    // Raft figure 8, from (b) on.
+    bounds: { terms: 2, entries: 3, candidacies: 2 },
+    tails: { a: [2], b: [], c: [3] },
     edits: [
       {
         file: 'raft/raft.ts',
@@ -110,6 +113,7 @@ export const bugs: readonly SeededBug[] = [
     number: 8,
     name: 'reads-before-the-first-entry-of-the-term',
     hunters: ['cores', 'replicas'],
+    bounds: { terms: 2, entries: 3, candidacies: 2, reads: 1 },
     edits: [
       { file: 'raft/leadership.ts', find: 'Math.max(commit, this.startIndex)', replace: 'commit' },
       {
@@ -183,7 +187,7 @@ export const bugs: readonly SeededBug[] = [
   {
     number: 14,
     name: 'change-before-the-first-entry-of-the-term',
-    hunters: ['cores'],
+    hunters: ['scenarios', 'cores'],
     edits: [
       {
         file: 'raft/raft.ts',

@@ -1,6 +1,7 @@
 /** Looks for a seeded bug: runs seeds of a simulation with it until one fails. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Exploration } from '../explore/explore.ts'
-import type { Bounds } from '../explore/model.ts'
 import type { Hunter, SeededBug } from './bugs.ts'
 import type { Patches } from './patched.ts'
 
@@ -53,6 +54,20 @@ async function runnerOf(patches: Patches, name: string, edits: SeededBug['edits'
       )
       return thrown(runPool)
     }
+    case 'scenarios': {
+      const { play } = await patches.load<typeof import('../scenarios/scenario.ts')>(
+        name,
+        edits,
+        'test/scenarios/scenario.ts',
+      )
+      const folder = join(import.meta.dirname, '../scenarios/raft')
+      return thrown(() => {
+        for (const file of readdirSync(folder)) {
+          const text = readFileSync(join(folder, file), 'utf8')
+          if (play(text) !== text) throw new Error(`${file} reads differently`)
+        }
+      })
+    }
     default:
       return hunter satisfies never
   }
@@ -72,8 +87,7 @@ function thrown(run: (seed: number) => unknown): Runner {
 /** The shortest way to it. */
 export async function exploreWith(
   patches: Patches,
-  { name, edits }: SeededBug,
-  bounds: Partial<Bounds>,
+  { name, edits, bounds = {}, tails }: SeededBug,
   statesMax: number,
 ): Promise<Exploration> {
   const { explore } = await patches.load<typeof import('../explore/explore.ts')>(
@@ -82,5 +96,5 @@ export async function exploreWith(
     'test/explore/explore.ts',
     'raft/',
   )
-  return explore(bounds, { statesMax })
+  return explore(bounds, { statesMax, ...(tails === undefined ? {} : { tails }) })
 }

@@ -60,9 +60,12 @@ class World {
   readonly #cut = new Set<string>()
   readonly #founders: ServerId[]
   #faults: Faults
+  #healed = false
   readonly #entriesBytesMax: number
   /** Somebody asks every new leader at once to change the configuration. */
   readonly #eager: boolean
+  /** Whoever is elected often comes to nothing before its first entry is committed (Raft figure 8). */
+  readonly #harsh: boolean
   #proposal = 0
   #nextRead = 0
 
@@ -85,8 +88,9 @@ class World {
     this.#faults = { loss: upTo(0.25), repeat: upTo(0.2), late: upTo(0.1), slowSave: upTo(0.1) }
     this.#entriesBytesMax = this.random.pick([1, 200, 200, 2000]) as number
     this.#eager = this.random.chance(0.3)
+    this.#harsh = this.random.chance(0.3)
     const ids = ['a', 'b', 'c', 'd', 'e'].slice(0, this.random.between(3, 5))
-    this.#founders = ids.slice(0, this.random.pick([1, 2, 3, 3, 3, 5]) as number)
+    this.#founders = ids.slice(0, this.random.pick([1, 2, 3, 3, 4, 4, 5]) as number)
     for (const id of ids) this.#create(id)
     for (const peer of this.peers.values()) this.#scheduleTick(peer)
   }
@@ -228,6 +232,7 @@ class World {
     if (!peer.up) return
     for (;;) {
       this.#checkPeer(peer)
+      if (!peer.up) return
       const ready = peer.raft.ready(this.#now(peer))
       if (ready === undefined) break
       for (const { to, message } of ready.messages) this.#send(peer, to, message)
@@ -344,8 +349,9 @@ class World {
       this.elections++
       if (this.#eager) {
         const ask = this.#atPeer(peer, () => this.#change(peer))
-        this.#schedule(this.random.between(0, 5), ask)
+        this.#schedule(this.random.between(1, 20), ask)
       }
+      if (this.#harsh && this.random.chance(0.6)) this.#strike(peer)
       // Leader completeness: all that was committed in earlier terms is in its log (a late winner may know less than that).
       for (let index = (raft.snapshotMark?.index ?? 0) + 1; index < this.committed.length; index++) {
         if ((this.#committedIn[index] as Term) > raft.term) break
@@ -359,7 +365,13 @@ class World {
       assert.equal(leader, peer.id, `two leaders in term ${raft.term}`)
     }
     if (raft.commit > this.#committedMax) {
+      for (const entry of raft.entriesFrom(this.#committedMax + 1, Number.POSITIVE_INFINITY) ?? []) {
+        this.committed[entry.index] = entry
+        this.#committedIn[entry.index] = raft.term
+      }
       this.#committedMax = raft.commit
+      // Only it knows.
+      if (this.#harsh && !this.#healed && this.random.chance(0.05)) this.#crash(peer)
       const copies = voters(raft.configuration).filter((id) =>
         this.#isOnDisk(this.#peer(id), raft.commit, raft.termAt(raft.commit)),
       )
@@ -494,6 +506,18 @@ class World {
     for (const key of this.#reads.keys()) if (key.startsWith(`${peer.id}/`)) this.#reads.delete(key)
   }
 
+  /** A new leader dies, or is cut off from some, soon or at once. */
+  #strike(peer: Peer): void {
+    const crashes = this.random.chance(0.5)
+    const happen = () => {
+      if (this.#healed) return
+      if (crashes) this.#crash(peer)
+      else this.#partition(this.random.shuffle([...this.peers.keys()]))
+    }
+    if (this.random.chance(0.5)) this.#schedule(0, happen)
+    else this.#schedule(this.random.between(1, 60), this.#atPeer(peer, happen))
+  }
+
   #partition(ids: ServerId[]): void {
     const size = this.random.between(1, ids.length - 1)
     for (const one of ids.slice(0, size)) {
@@ -543,6 +567,7 @@ class World {
 
   /** All faults end. */
   heal(): void {
+    this.#healed = true
     this.#faults = { loss: 0, repeat: 0, late: 0, slowSave: 0 }
     this.#cut.clear()
     for (const peer of this.peers.values()) {
