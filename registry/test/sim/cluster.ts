@@ -202,7 +202,9 @@ export class Cluster {
     const leader = this.leader()
     if (leader === undefined || this.#replaced.size > 0 || this.broken.size > 0) return false
     const { servers } = leader.replica.status.configuration
-    return servers.every(({ id, voter }) => voter && this.isUp(this.member(id).name) && this.member(id).id === id)
+    // One that is starting may be about to find out that its log is damaged.
+    const there = (id: string) => this.running().some((member) => member.id === id)
+    return servers.every(({ id, voter }) => voter && there(id))
   }
 
   down(name: string, keepCache: boolean): void {
