@@ -36,7 +36,7 @@ describe('every state of three cores', function () {
   let explorer: Explorer
 
   before(async () => {
-    explorer = await patches.load<Explorer>('none', [], 'test/explore/explore.ts', 'raft/')
+    explorer = await patches.load<Explorer>('explored', [], 'test/explore/explore.ts', 'raft/')
   })
   after(() => patches.end())
 

@@ -23,6 +23,8 @@ export interface ExploreOptions {
   order?: 'breadth' | 'depth'
   statesMax?: number
   tails?: Tails
+  /** Each entry travels in a message of its own. */
+  apart?: boolean
   onProgress?: (states: number, depth: number) => void
 }
 
@@ -35,7 +37,7 @@ interface Node {
 
 export function explore(bounds: Partial<Bounds>, options: ExploreOptions = {}): Exploration {
   const { order = 'breadth', statesMax = Number.POSITIVE_INFINITY, onProgress = () => {} } = options
-  const hosts = new Hosts()
+  const hosts = new Hosts(options.apart === true ? 1 : 1_000_000)
   const model = new Model(hosts, { ...noBounds, ...bounds }, options.tails)
   const names = new Names()
   const origin = new Origins()

@@ -78,14 +78,14 @@ export const longTime = 4_000
 // Every timeout is the same: when it ends is a step.
 const random = Object.freeze({ between: (from: number) => from }) as unknown as Random
 
-function core({ id, hardState, entries }: Server, now: number): Raft {
+function core({ id, hardState, entries }: Server, now: number, entriesBytesMax: number): Raft {
   const options: RaftOptions = Object.freeze({
     id,
     random,
     electionTimeoutMin: electionTimeout,
     electionTimeoutMax: electionTimeout,
     heartbeatInterval,
-    entriesBytesMax: 1_000_000,
+    entriesBytesMax,
     inflightBytesMax: 1_000_000,
   })
   return new Raft(options, { hardState, snapshot: undefined, entries: entries.slice() }, now)
@@ -95,6 +95,12 @@ export class Hosts {
   readonly #hosts = new Map<string, Host>()
   readonly #letters = new Map<string, Letter>()
   readonly #reactions = new Map<string, Reaction | Error>()
+  readonly #entriesBytesMax: number
+
+  /** @param entriesBytesMax 1: each entry travels alone. */
+  constructor(entriesBytesMax: number) {
+    this.#entriesBytesMax = entriesBytesMax
+  }
 
   /** How many different servers there were, and how many reactions. */
   get counts(): { hosts: number; reactions: number } {
@@ -104,7 +110,7 @@ export class Hosts {
   /** A server that has this on its disk, and was started long ago. */
   founded(id: ServerId, hardState: HardState, entries: readonly Entry[]): Host {
     const server: Server = { id, raft: undefined, hardState, entries, saving: [], applied: 0 }
-    server.raft = core(server, noon - longTime)
+    server.raft = core(server, noon - longTime, this.#entriesBytesMax)
     return this.#host(server)
   }
 
@@ -127,7 +133,7 @@ export class Hosts {
   #work({ id, raft, hardState, entries, saving, applied }: Host, input: Input, slow: boolean): Reaction {
     const server: Server = { id, raft, hardState, entries, saving: saving.slice(), applied }
     const outcome: Outcome = { posted: [], applied: [], reads: [] }
-    change(server, input, slow, outcome)
+    change(server, input, { slow, entriesBytesMax: this.#entriesBytesMax }, outcome)
     const { posted } = outcome
     return {
       ...outcome,
@@ -183,7 +189,12 @@ interface Outcome {
   reads: { id: ReadId; index: Index | undefined }[]
 }
 
-function change(server: Server, input: Input, slow: boolean, outcome: Outcome): void {
+function change(
+  server: Server,
+  input: Input,
+  { slow, entriesBytesMax }: { slow: boolean; entriesBytesMax: number },
+  outcome: Outcome,
+): void {
   if (input.type === 'crash') {
     server.raft = undefined
     server.saving = []
@@ -191,7 +202,7 @@ function change(server: Server, input: Input, slow: boolean, outcome: Outcome): 
     return
   }
   if (input.type === 'restart') {
-    server.raft = core(server, noon)
+    server.raft = core(server, noon, entriesBytesMax)
     turn(server, slow, outcome)
     return
   }

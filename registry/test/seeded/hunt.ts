@@ -96,5 +96,5 @@ export async function exploreWith(
     'test/explore/explore.ts',
     'raft/',
   )
-  return explore(bounds, { statesMax, ...(tails === undefined ? {} : { tails }) })
+  return explore(bounds, { statesMax, ...(tails === undefined ? {} : { tails, apart: true }) })
 }
