@@ -202,8 +202,13 @@ export class Cluster {
     const leader = this.leader()
     if (leader === undefined || this.#replaced.size > 0 || this.broken.size > 0) return false
     const { servers } = leader.replica.status.configuration
-    // One that is starting may be about to find out that its log is damaged.
-    const there = (id: string) => this.running().some((member) => member.id === id)
+    const voters = JSON.stringify(servers)
+    // One that is starting may be about to find out that its log is damaged; and what only the leader knows of a change
+    // of the configuration may be lost with it.
+    const there = (id: string) =>
+      this.running().some((member) => {
+        return member.id === id && JSON.stringify(member.replica.status.configuration.servers) === voters
+      })
     return servers.every(({ id, voter }) => voter && there(id))
   }
 
