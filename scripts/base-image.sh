@@ -10,6 +10,8 @@
 # ignores. It refuses to tag a stand-in in an engine whose DOCKER_HOST is not set: on your own engine the real
 # node:24-bookworm-slim belongs there, and docker pulls it by itself.
 set -euo pipefail
+# What is made here is for others to read: the programs in the images are not root's.
+umask 022
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/debian.sh"
@@ -36,7 +38,8 @@ make_files() {
   mkdir -p "$cache"
   local stage
   stage=$(mktemp -d "$cache/stage.XXXXXX")
-  trap 'rm -rf "$stage"' EXIT
+  # The name as it is now: when the script fails, this function's variables are gone.
+  trap "rm -rf '$stage'" EXIT
   echo "making a Debian root file system with Node $("$node_folder/node" --version) (once; kept in ${cache#"$root/"})" >&2
   debian_rootfs "$stage/base" "$cache" "${packages[@]}" || fail "found no way to download Debian's packages"
   ln -sf dash "$stage/base/usr/bin/sh"

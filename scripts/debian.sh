@@ -88,7 +88,8 @@ debian_rootfs() {
   while read -r archive; do
     dpkg-deb --fsys-tarfile "$archive" | tar -x -C "$folder" --keep-directory-symlink \
       --exclude './usr/share/doc/*' --exclude './usr/share/man/*' --exclude './usr/share/locale/*' \
-      --exclude './usr/share/info/*' --exclude './usr/share/lintian/*'
+      --exclude './usr/share/info/*' --exclude './usr/share/lintian/*' ||
+      { echo "could not unpack $archive" >&2; return 1; }
   done <"$state/closure"
 }
 

@@ -24,6 +24,8 @@
 #  - nsenter rather than `ip netns exec`: the latter mounts /sys anew, and the engine then finds no cgroups.
 #  - No engine is ever started in the machine's own network namespace.
 set -euo pipefail
+# Hosts have many users, whatever this shell's umask is.
+umask 022
 
 set_name=${ROLLCALL_HOSTS:-rollcall}
 folder=${ROLLCALL_HOSTS_DIR:-/var/tmp/rollcall-hosts}/$set_name

@@ -61,7 +61,8 @@ build() { # NAME ARGUMENTS...
 }
 
 for name in "${names[@]}"; do
-  tar -c --exclude compose/.env dist compose/Dockerfile compose/image | build "$name" -f compose/Dockerfile --target "$name" -
+  # Readable for the images' user, whatever this shell's umask was when the files were made.
+  tar -c --mode=a+rX,go-w --exclude compose/.env dist compose/Dockerfile compose/image | build "$name" -f compose/Dockerfile --target "$name" -
 done
 if [[ $redis == yes ]]; then
   files=$(scripts/base-image.sh --files)
