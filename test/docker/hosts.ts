@@ -12,7 +12,9 @@ export const addresses: Record<HostName, string> = { host1: '10.0.77.22', host2:
 
 export interface Ended {
   code: number | null
+  /** Standard output and, after all of it, standard error. */
   output: string
+  stdout: string
 }
 
 export class Hosts {
@@ -36,14 +38,14 @@ export class Hosts {
       maxBuffer: 64 * 1024 * 1024,
     })
     if (error !== undefined) throw error
-    return { code: status, output: `${stdout}${stderr}` }
+    return { code: status, output: `${stdout}${stderr}`, stdout }
   }
 
-  /** As `script`; a failure is the test's. */
+  /** As `script`, and its standard output; a failure is the test's. */
   must(words: string[], environment: NodeJS.ProcessEnv = {}): string {
-    const { code, output } = this.script(words, environment)
+    const { code, output, stdout } = this.script(words, environment)
     assert.equal(code, 0, `${words.join(' ')}: exit ${code}\n${output}`)
-    return output
+    return stdout
   }
 
   /** A verb of scripts/hosts.sh. */
@@ -59,8 +61,8 @@ export class Hosts {
   }
 
   try(host: HostName, words: string): Ended {
-    const { code, output } = this.script(['scripts/hosts.sh', 'run', host, '--', 'bash', '-c', words])
-    return { code, output: output.trim() }
+    const { output, ...rest } = this.script(['scripts/hosts.sh', 'run', host, '--', 'bash', '-c', words])
+    return { output: output.trim(), ...rest }
   }
 
   /** An HTTP request to the agent of that host, sent on that host. Status 0: no answer within the time-out. */
@@ -122,7 +124,9 @@ export class Hosts {
   images(): void {
     const socket = (host: HostName) => this.hosts('status').match(new RegExp(`^${host} .* (unix:\\S+)$`, 'm'))?.[1]
     const first = socket('host1') as string
-    this.must(['scripts/images.sh', '--stand-in', '--redis'], { DOCKER_HOST: first })
+    // As on a machine where files are for their owner only: what is in the images is for their user all the same.
+    const build = 'umask 077 && rm -rf dist && exec scripts/images.sh --stand-in --redis'
+    this.must(['bash', '-c', build], { DOCKER_HOST: first })
     const ours = ['registry', 'registrator', 'distributed_app', 'distributed_client', 'redis']
     const list = ours.map((name) => `rollcall/${name}`).join(' ')
     for (const host of ['host2', 'host3'] as const) {

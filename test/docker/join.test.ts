@@ -25,10 +25,7 @@ describe('the compose project, one file on every host', () => {
     // `docker compose` is the peer, found where the docker command looks for plugins.
     const plugins = join(folder, 'docker', 'cli-plugins')
     mkdirSync(plugins, { recursive: true })
-    symlinkSync(
-      hosts.must(['scripts/peer-compose.sh', '2']).trim().split('\n').at(-1) as string,
-      join(plugins, 'docker-compose'),
-    )
+    symlinkSync(hosts.must(['scripts/peer-compose.sh', '2']).trim(), join(plugins, 'docker-compose'))
     hosts.must(['scripts/peer-compose.sh', '1'])
     hosts.hosts('up')
     hosts.images()
@@ -39,11 +36,15 @@ describe('the compose project, one file on every host', () => {
   })
 
   const composes = [
-    { name: 'docker-compose 1.29', command: 'docker-compose', environment: 'COMPOSE=docker-compose' },
-    { name: 'docker compose 2', command: 'docker compose', environment: () => `DOCKER_CONFIG=${folder}/docker` },
+    { name: 'docker-compose 1.29', command: 'docker-compose', version: '1.29', given: () => 'COMPOSE=docker-compose' },
+    {
+      name: 'docker compose 2',
+      command: 'docker compose',
+      version: '2',
+      given: () => `DOCKER_CONFIG=${folder}/docker`,
+    },
   ]
-  for (const { name, command, environment } of composes) {
-    const given = () => (typeof environment === 'string' ? environment : environment())
+  for (const { name, command, version, given } of composes) {
     const home = (host: HostName) => join(folder, host)
     const environmentFile = (host: HostName) => join(home(host), 'compose', '.env')
     const arguments_: Record<HostName, string> = {
@@ -71,6 +72,11 @@ describe('the compose project, one file on every host', () => {
     }
 
     describe(`under ${name}`, () => {
+      // join.sh takes what it finds: that has to be the one this is about.
+      before(() => {
+        const found = hosts.type('host1', `${given()} ${command} version --short`)
+        assert.ok(found.startsWith(`${version}.`), found)
+      })
       beforeEach(() => {
         hosts.removeContainers()
         // Every host has its own copy of the repository, as it would.
