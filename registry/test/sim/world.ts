@@ -217,10 +217,12 @@ export class World {
   }
 
   async #diskTurn(place: NodePlace, operation: DiskOperation): Promise<void> {
-    const { delayMin, delayMax, failure, full } = place.diskFaults
+    const { delayMin, delayMax } = place.diskFaults
     const modifies = operation !== 'read' && operation !== 'list' && operation !== 'lock'
     const delay = modifies ? delayMin + this.random.fraction() * (delayMax - delayMin) : 0.01
     await new Promise<void>((resolve) => this.nodeAt(place.name, this.now + delay, resolve))
+    // As the disk is by now.
+    const { failure, full } = place.diskFaults
     if (full === true && operation === 'write') {
       throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
     }
