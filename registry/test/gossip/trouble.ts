@@ -122,4 +122,20 @@ export function runPool(seed: number): void {
   }
   pool.until(agreed, 120_000, 'agreement')
   watch.look(pool)
+  expectPeace(pool)
+}
+
+/** All have agreed and nothing is lost any more: nobody who runs is taken for dead. What was refuted stays refuted. */
+function expectPeace(pool: Pool): void {
+  const since = pool.now
+  pool.weather = { ...pool.weather, loss: 0 }
+  pool.run(20_000)
+  const running = new Set(pool.running.map(({ name }) => name))
+  for (const { name, state, events } of pool.processes) {
+    if (state !== 'running') continue
+    for (const { at, event } of events) {
+      if (at <= since || event.type !== 'failed') continue
+      assert.ok(!running.has(event.member.name), `in peace ${name} takes ${event.member.name} for dead`)
+    }
+  }
 }

@@ -243,7 +243,7 @@ export const bugs: readonly SeededBug[] = [
       {
         file: 'replica/transfer.ts',
         find: 'if (receiving === undefined || receiving.transfer !== transfer || receiving.from !== from) {',
-        replace: 'if (receiving === undefined || receiving.done || receiving.from !== from) {',
+        replace: 'if (receiving === undefined || receiving.done) {',
       },
     ],
   },
@@ -256,7 +256,7 @@ export const bugs: readonly SeededBug[] = [
         file: 'agent/agent.ts',
         find: 'const unwatches = topics.map((topic) => this.#store.watch(topic, done))',
         replace:
-          'const unwatches: (() => void)[] = []\n      this.#deadlines.at(this.#io.clock.now() + 100, () => unwatches.push(...topics.map((topic) => this.#store.watch(topic, done))))',
+          'const unwatches: (() => void)[] = []\n      this.#deadlines.at(this.#io.clock.now() + 500, () => unwatches.push(...topics.map((topic) => this.#store.watch(topic, done))))',
       },
     ],
   },
@@ -266,9 +266,9 @@ export const bugs: readonly SeededBug[] = [
     hunters: ['agents'],
     edits: [
       {
-        file: 'store/marks.ts',
-        find: '    this.#marks.services = index\n    this.#marks.serviceExtinction = index\n',
-        replace: '',
+        file: 'store/catalog.ts',
+        find: 'if (this.rows.hasInstances(name)) this.marks.serviceChanged(index, node, name)',
+        replace: 'if (this.rows.hasInstances(name)) return',
       },
     ],
   },
