@@ -94,7 +94,7 @@ export class Forward {
     )
     if ('error' in result) throw new Refused(result.error)
     if (following.applied < index) await this.#applied(index, io.clock.now() + ownStoreWait)
-    return { index, value: result.value }
+    return { ...result, index }
   }
 
   /** Resolves when this node's store is fresh enough. */

@@ -15,7 +15,7 @@ import type {
   ServiceDefinition,
   ServiceId,
 } from '../model.ts'
-import type { Command } from '../store/command.ts'
+import type { Applied, Command } from '../store/command.ts'
 import type { Topic, View } from '../store/view.ts'
 
 /** stale: as this node's store is; default: as new as the leader's commit under its lease; consistent: confirmed by a quorum. */
@@ -28,10 +28,9 @@ export interface Fresh {
   lastContact: Millis
 }
 
-export interface Written {
+/** With the results, or the errors, of a transaction. */
+export interface Written extends Applied {
   index: Index
-  /** False: a check-and-set that did not match. */
-  value: boolean
 }
 
 export interface Identity {

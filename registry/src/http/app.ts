@@ -14,6 +14,7 @@ import { kvEndpoints } from './kv.ts'
 import { FailedRead } from './query.ts'
 import { statusEndpoints } from './status.ts'
 import { type Bindings, encodedPath, type ReadPath, rawTarget, readPath, readQuery } from './target.ts'
+import { txnEndpoints } from './txn.ts'
 
 /**
  * The application, for `serve` or for calling in-process with `app.request(…)`.
@@ -27,6 +28,7 @@ export function httpApp(surface: AgentSurface, options: HttpOptions): Hono<{ Bin
     ...catalogEndpoints(surface, options),
     ...agentEndpoints(surface, options),
     ...statusEndpoints(surface),
+    ...txnEndpoints(surface, options),
   ]
   for (const endpoint of endpoints) mount(app, endpoint, options)
   app.get('/', (context) => {

@@ -165,7 +165,8 @@ function registration(fields: Fields, datacenter: string): Register {
   }
 }
 
-function catalogService(fields: Fields): ServiceDefinition {
+/** A service as it is registered through the catalog. @throws BadRequest */
+export function catalogService(fields: Fields): ServiceDefinition {
   const name = fields.text('Service')
   return {
     id: fields.text('ID') || name,
@@ -180,7 +181,8 @@ function catalogService(fields: Fields): ServiceDefinition {
   }
 }
 
-function catalogCheck(fields: Fields): CheckResult {
+/** A check as it is registered through the catalog. @throws BadRequest */
+export function catalogCheck(fields: Fields): CheckResult {
   const definition = checkDefinition(fields.object('Definition', 'HealthCheckDefinition'))
   const id = fields.text('CheckID')
   return {
@@ -219,12 +221,17 @@ function refuseRegistration({ node, service, skipNodeUpdate }: Register): void {
   if (node.address === '' && skipNodeUpdate !== true) {
     throw new Refused('Must provide address if SkipNodeUpdate is not set')
   }
-  if (node.id !== '' && !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(node.id)) {
-    throw new Refused(`Bad node ID: uuid string is ${node.id.length === 36 ? 'badly formatted' : 'wrong length'}`)
-  }
+  const badId = badNodeId(node.id)
+  if (badId !== undefined) throw new Refused(badId)
   if (service === undefined) return
   if (service.id !== '' && service.name === '') throw new Refused('Must provide service name with ID')
   if (isAnyAddress(service.address)) throw new Refused('Invalid service address')
+}
+
+/** Why a node cannot have this id; '' is none. */
+export function badNodeId(id: string): string | undefined {
+  if (id === '' || /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id)) return undefined
+  return `Bad node ID: uuid string is ${id.length === 36 ? 'badly formatted' : 'wrong length'}`
 }
 
 async function deregister(surface: AgentSurface, asked: Asked): Promise<Response> {

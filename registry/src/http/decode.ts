@@ -9,18 +9,23 @@ import type { Millis } from '../model.ts'
 
 const utf8 = new TextDecoder()
 
-/** @throws BadRequest `Request decode failed: …` */
-export function parseJson(bytes: Uint8Array): unknown {
+/**
+ * @param reviver as `JSON.parse` takes it
+ * @throws BadRequest `Request decode failed: …`
+ */
+export function parseJson(bytes: Uint8Array, reviver?: Reviver): unknown {
   const text = utf8.decode(bytes)
   try {
-    return JSON.parse(text)
+    return JSON.parse(text, reviver)
   } catch {
     const scanned = scanValue(text)
     if ('complaint' in scanned) throw decodeFailed(scanned.complaint)
     // What follows the first value is not looked at.
-    return JSON.parse(text.slice(0, scanned.end))
+    return JSON.parse(text.slice(0, scanned.end), reviver)
   }
 }
+
+type Reviver = Parameters<typeof JSON.parse>[1]
 
 export function decodeFailed(reason: string): BadRequest {
   return new BadRequest(`Request decode failed: ${reason}`)
@@ -69,6 +74,17 @@ export class Fields {
     if (value === undefined) return 0
     if (digits === 'digits' && typeof value === 'string' && /^-?\d{1,9}$/.test(value)) return Number(value)
     if (typeof value !== 'number' || !Number.isSafeInteger(value)) throw this.#mismatch(value, name, 'int')
+    return value
+  }
+
+  /** Up to 2^64; above 2^53 as a bigint, which a reviver must have made. */
+  unsigned(name: string): number | bigint {
+    const value = this.#get(name)
+    if (value === undefined) return 0
+    if (typeof value === 'bigint') return value
+    if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
+      throw this.#mismatch(value, name, 'uint64')
+    }
     return value
   }
 
@@ -141,6 +157,7 @@ function plain(name: string): string {
 
 function kindOf(value: unknown): string {
   if (Array.isArray(value)) return 'array'
+  if (typeof value === 'bigint') return `number ${value}`
   if (typeof value === 'number') return Number.isSafeInteger(value) ? 'number' : `number ${value}`
   return typeof value === 'boolean' ? 'bool' : typeof value
 }

@@ -103,7 +103,7 @@ function casOf(query: URLSearchParams): number | undefined {
 }
 
 /** In Consul's order and spelling; an empty value is null. */
-function consulPair(pair: KvPair): unknown {
+export function consulPair(pair: KvPair) {
   return {
     LockIndex: pair.lockIndex,
     Key: pair.key,

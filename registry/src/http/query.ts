@@ -154,7 +154,8 @@ export async function reading<T>(
   }
 }
 
-async function freshEnough(surface: AgentSurface, read: ReadOptions): Promise<Fresh> {
+/** A view as fresh as the read asks for. @throws NoLeader */
+export async function freshEnough(surface: AgentSurface, read: ReadOptions): Promise<Fresh> {
   const fresh = await surface.read(read.cached ? 'stale' : read.freshness)
   // As in Consul: who never was part of a cluster has no state, not even a stale one.
   if (!fresh.knownLeader && fresh.view.index === 0) throw new NoLeader()

@@ -40,6 +40,14 @@ export class Catalog {
     return { tables: this.rows.tables(), marks: this.marks.state() }
   }
 
+  /** @returns what makes everything as it is now. */
+  savepoint(): () => void {
+    const restore = [this.rows.savepoint(), this.marks.savepoint()]
+    return () => {
+      for (const back of restore) back()
+    }
+  }
+
   /** What is registered already in the same words keeps its modifyIndex and wakes nobody. */
   register(index: Index, command: Extract<Command, { type: 'catalog.register' }>): Result {
     const change = nodeChange(this.rows, command.node, command.skipNodeUpdate ?? false)

@@ -12,6 +12,8 @@ import type {
   ServiceDefinition,
   ServiceId,
 } from '../model.ts'
+import { check, type Fields, index, list, node, record, service, show, text, wrong, yesOrNo } from './fields.ts'
+import { type Operation, type OperationError, type OperationResult, operation } from './operation.ts'
 import type { From } from './origins.ts'
 
 export type Command =
@@ -30,11 +32,23 @@ export type Command =
     }
   /** Without serviceId and checkId: the whole node. A deregistration of what is not there changes nothing and is fine. */
   | { type: 'catalog.deregister'; node: NodeName; serviceId?: ServiceId; checkId?: CheckId }
+  /** All of them, at one index, or none. */
+  | { type: 'txn'; operations: Operation[] }
   /** Forget that keys up to this index were deleted. */
   | { type: 'tombstones.reap'; upTo: Index }
 
-/** `value` false: a check-and-set that did not match. `error`: the command was refused by the state; nothing changed. */
-export type Result = { value: boolean } | { error: string }
+/** What became of a command that the state did not refuse. */
+export interface Applied {
+  /** False: a check-and-set that did not match, or a transaction that failed; nothing changed. */
+  value: boolean
+  /** Of a transaction that succeeded: what its operations answer, in their order. */
+  results?: OperationResult[]
+  /** Of one that failed: every operation that could not be. */
+  errors?: OperationError[]
+}
+
+/** `error`: the command was refused by the state; nothing changed. */
+export type Result = Applied | { error: string }
 
 /** MessagePack, plain maps. Texts become well-formed Unicode on the way: a lone surrogate is U+FFFD on every replica. */
 export function encodeCommand(command: Command, from?: From): Uint8Array {
@@ -64,26 +78,12 @@ export function decodeCommand(data: Uint8Array): Command & { from?: From } {
   return command as Command & { from?: From }
 }
 
-type Fields = Record<string, unknown>
-
 const shapes: Readonly<Record<Command['type'], (command: Fields) => void>> = {
-  'kv.set': (command) => {
-    text(command.key, 'key')
-    text(command.value, 'value')
-    if (!/^[0-9]{1,20}$/.test(text(command.flags, 'flags'))) throw wrong('flags', 'decimal digits', command.flags)
-    if (command.cas !== undefined) index(command.cas, 'cas')
-  },
-  'kv.delete': (command) => {
-    text(command.key, 'key')
-    if (command.cas !== undefined) index(command.cas, 'cas')
-    if (command.recurse !== undefined) yesOrNo(command.recurse, 'recurse')
-    if (command.recurse === true && command.cas !== undefined) throw wrong('cas', 'absent with recurse', command.cas)
-  },
+  // The same alone as in a transaction.
+  'kv.set': operation,
+  'kv.delete': operation,
   'catalog.register': (command) => {
-    const node = record(command.node, 'node')
-    for (const field of ['id', 'name', 'address', 'datacenter']) text(node[field], `node.${field}`)
-    texts(node.taggedAddresses, 'node.taggedAddresses')
-    texts(node.meta, 'node.meta')
+    node(record(command.node, 'node'))
     if (command.service !== undefined) service(record(command.service, 'service'))
     for (const each of list(command.checks, 'checks')) check(record(each, 'check'))
     if (command.skipNodeUpdate !== undefined) yesOrNo(command.skipNodeUpdate, 'skipNodeUpdate')
@@ -92,6 +92,9 @@ const shapes: Readonly<Record<Command['type'], (command: Fields) => void>> = {
     text(command.node, 'node')
     if (command.serviceId !== undefined) text(command.serviceId, 'serviceId')
     if (command.checkId !== undefined) text(command.checkId, 'checkId')
+  },
+  txn: (command) => {
+    for (const each of list(command.operations, 'operations')) operation(record(each, 'operation'))
   },
   'tombstones.reap': (command) => {
     index(command.upTo, 'upTo')
@@ -105,81 +108,4 @@ function sender(value: unknown): void {
   if (typeof origin !== 'string' || origin === '' || !numbers || !order || rest.length > 0) {
     throw wrong('from', 'an origin, its sequence and a lower settled one', value)
   }
-}
-
-function service(fields: Fields): void {
-  for (const field of ['id', 'name', 'address']) text(fields[field], `service.${field}`)
-  for (const tag of list(fields.tags, 'service.tags')) text(tag, 'tag')
-  number(fields.port, 'service.port')
-  if (fields.taggedAddresses !== null) {
-    for (const each of Object.values(record(fields.taggedAddresses, 'service.taggedAddresses'))) {
-      const address = record(each, 'service.taggedAddresses')
-      text(address.address, 'service.taggedAddresses.address')
-      number(address.port, 'service.taggedAddresses.port')
-    }
-  }
-  texts(fields.meta, 'service.meta')
-  const weights = record(fields.weights, 'service.weights')
-  number(weights.passing, 'service.weights.passing')
-  number(weights.warning, 'service.weights.warning')
-  yesOrNo(fields.enableTagOverride, 'service.enableTagOverride')
-}
-
-function check(fields: Fields): void {
-  for (const field of ['id', 'name', 'status', 'notes', 'output', 'serviceId', 'type']) {
-    text(fields[field], `check.${field}`)
-  }
-  json(record(fields.definition, 'check.definition'), 'check.definition', 0)
-}
-
-function record(value: unknown, what: string): Fields {
-  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) {
-    throw wrong(what, 'a record', value)
-  }
-  return value as Fields
-}
-
-function list(value: unknown, what: string): unknown[] {
-  if (!Array.isArray(value)) throw wrong(what, 'a list', value)
-  return value
-}
-
-function text(value: unknown, what: string): string {
-  if (typeof value !== 'string') throw wrong(what, 'a text', value)
-  return value
-}
-
-/** A record of texts, or null. */
-function texts(value: unknown, what: string): void {
-  if (value !== null) for (const each of Object.values(record(value, what))) text(each, what)
-}
-
-function number(value: unknown, what: string): void {
-  if (!Number.isSafeInteger(value)) throw wrong(what, 'a whole number', value)
-}
-
-function index(value: unknown, what: string): void {
-  if (!Number.isSafeInteger(value) || (value as number) < 0) throw wrong(what, 'an index', value)
-}
-
-function yesOrNo(value: unknown, what: string): void {
-  if (typeof value !== 'boolean') throw wrong(what, 'true or false', value)
-}
-
-/** Plain values all the way down; the depth is bounded because the bytes may come from anywhere. */
-function json(value: unknown, what: string, depth: number): void {
-  if (depth > 32) throw new BadRequest(`malformed command: ${what} is nested too deeply`)
-  if (value === null || typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value)) return
-  const parts = Array.isArray(value) ? value : Object.values(record(value, what))
-  for (const part of parts) json(part, what, depth + 1)
-}
-
-function wrong(what: string, expected: string, received: unknown): BadRequest {
-  return new BadRequest(`malformed command: expected ${what} to be ${expected}, received ${show(received)}`)
-}
-
-function show(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value)
-  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'a record'
-  return String(value)
 }

@@ -26,8 +26,8 @@ export interface KvState {
 
 export class Kv {
   readonly #watchers: Watchers
-  readonly #pairs: Table<KvPair>
-  readonly #tombstones: Table<Tombstone>
+  #pairs: Table<KvPair>
+  #tombstones: Table<Tombstone>
   #changed: Index
   /** Tombstones in the order they came, for reaping; one whose key was deleted again since counts no more. */
   #burials: Tombstone[]
@@ -46,6 +46,18 @@ export class Kv {
   /** A copy-on-write clone. */
   state(): KvState {
     return { changed: this.#changed, pairs: this.#pairs.clone(), tombstones: this.#tombstones.clone() }
+  }
+
+  /** @returns what makes everything as it is now; good until the next `reap`. */
+  savepoint(): () => void {
+    const { changed, pairs, tombstones } = this.state()
+    const burials = this.#burials.length
+    return () => {
+      this.#changed = changed
+      this.#pairs = pairs
+      this.#tombstones = tombstones
+      this.#burials.length = burials
+    }
   }
 
   /** `value` false: `cas` did not match. */

@@ -42,7 +42,7 @@ export interface CatalogMarks {
 
 export class Marks {
   readonly #watchers: Watchers
-  readonly #marks: CatalogMarks
+  #marks: CatalogMarks
 
   constructor(
     watchers: Watchers,
@@ -65,6 +65,14 @@ export class Marks {
   state(): CatalogMarks {
     const { states, byService, byNode, ...rest } = this.#marks
     return { ...rest, states: [...states], byService: byService.clone(), byNode: byNode.clone() }
+  }
+
+  /** @returns what makes everything as it is now. */
+  savepoint(): () => void {
+    const marks = this.state()
+    return () => {
+      this.#marks = marks
+    }
   }
 
   get nodes(): Index {

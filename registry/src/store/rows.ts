@@ -23,22 +23,23 @@ export interface CatalogTables {
 }
 
 export class CatalogRows {
-  readonly #nodes: Table<Node>
+  #nodes: Table<Node>
   /** By node, then id. */
-  readonly #services: Table<Service>
+  #services: Table<Service>
   /** By node, then id. */
-  readonly #checks: Table<Check>
-  readonly #nodesById = new Map<NodeId, Node>()
+  #checks: Table<Check>
+  /** Those that have an id, by id. */
+  #nodesById = new Table<Node>()
   /** By service name, then node, then id. */
-  readonly #instances = new Table<Service>()
+  #instances = new Table<Service>()
   /** By node, then service id ('' first: the node's own), then id. */
-  readonly #checksByService = new Table<Check>()
+  #checksByService = new Table<Check>()
 
   constructor(tables: CatalogTables = { nodes: new Table(), services: new Table(), checks: new Table() }) {
     this.#nodes = tables.nodes
     this.#services = tables.services
     this.#checks = tables.checks
-    for (const node of tables.nodes.rows()) if (node.id !== '') this.#nodesById.set(node.id, node)
+    for (const node of tables.nodes.rows()) if (node.id !== '') this.#nodesById.set(key(node.id), node)
     for (const service of tables.services.rows()) this.#instances.set(instanceKey(service), service)
     for (const check of tables.checks.rows()) this.#checksByService.set(serviceCheckKey(check), check)
   }
@@ -48,12 +49,28 @@ export class CatalogRows {
     return { nodes: this.#nodes.clone(), services: this.#services.clone(), checks: this.#checks.clone() }
   }
 
+  /** @returns what makes everything as it is now. */
+  savepoint(): () => void {
+    const { nodes, services, checks } = this.tables()
+    const nodesById = this.#nodesById.clone()
+    const instances = this.#instances.clone()
+    const checksByService = this.#checksByService.clone()
+    return () => {
+      this.#nodes = nodes
+      this.#services = services
+      this.#checks = checks
+      this.#nodesById = nodesById
+      this.#instances = instances
+      this.#checksByService = checksByService
+    }
+  }
+
   node(name: NodeName): Node | undefined {
     return this.#nodes.get(key(folded(name)))
   }
 
   nodeById(id: NodeId): Node | undefined {
-    return this.#nodesById.get(id)
+    return this.#nodesById.get(key(id))
   }
 
   /** In name order. */
@@ -65,7 +82,7 @@ export class CatalogRows {
     const previous = this.node(node.name)
     if (previous !== undefined) this.#forgetId(previous)
     this.#nodes.set(key(folded(node.name)), node)
-    if (node.id !== '') this.#nodesById.set(node.id, node)
+    if (node.id !== '') this.#nodesById.set(key(node.id), node)
   }
 
   removeNode(node: Node): void {
@@ -142,7 +159,7 @@ export class CatalogRows {
   }
 
   #forgetId(node: Node): void {
-    if (this.#nodesById.get(node.id) === node) this.#nodesById.delete(node.id)
+    if (this.nodeById(node.id) === node) this.#nodesById.delete(key(node.id))
   }
 }
 

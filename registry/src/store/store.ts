@@ -6,10 +6,12 @@ import { assert } from '../errors.ts'
 import type { Check, Index, Instance, KvPair, Node, NodeId, NodeName, Service, ServiceName } from '../model.ts'
 import { CatalogAnswers } from './answers.ts'
 import { Catalog } from './catalog.ts'
-import { decodeCommand, type Result } from './command.ts'
+import { type Applied, decodeCommand, type Result } from './command.ts'
 import { Kv } from './kv.ts'
+import type { ReadOperation } from './operation.ts'
 import { Origins } from './origins.ts'
 import { readSnapshot, SnapshotReader, type State, writeSnapshot } from './snapshot.ts'
+import { answer, transact } from './txn.ts'
 import type { Indexed, Location, Topic, View } from './view.ts'
 import { Watchers } from './watch.ts'
 
@@ -134,6 +136,10 @@ export class Store implements View {
     return this.#answers.checksInState(state)
   }
 
+  transaction(operations: readonly ReadOperation[]): Applied {
+    return answer({ kv: this.#kv, catalog: this.#catalog }, operations)
+  }
+
   watch(topic: Topic, onChange: () => void): () => void {
     return this.#watchers.add(topic, onChange)
   }
@@ -150,6 +156,11 @@ export class Store implements View {
         return this.#catalog.register(index, command)
       case 'catalog.deregister':
         return this.#catalog.deregister(index, command)
+      case 'txn': {
+        const result = transact({ kv: this.#kv, catalog: this.#catalog }, index, command.operations)
+        if (!result.value) this.#watchers.forget()
+        return result
+      }
       case 'tombstones.reap':
         this.#origins.reap(command.upTo)
         return this.#kv.reap(command.upTo)

@@ -1,5 +1,7 @@
 /** The store, read-only: all the faces ever see. Values are frozen by agreement: nobody changes a row they were given. */
 import type { Check, Index, Instance, KvPair, Node, NodeId, NodeName, Service, ServiceName } from '../model.ts'
+import type { Applied } from './command.ts'
+import type { ReadOperation } from './operation.ts'
 
 /**
  * An answer and the index it is true at: what `X-Consul-Index` says and a blocking query compares with. At least 1.
@@ -60,6 +62,8 @@ export interface View {
   nodeChecks(node: NodeName): Indexed<Check[]>
   /** `any` for all. In node, then id order. Wait on topic `checks`. */
   checksInState(state: string): Indexed<Check[]>
+  /** A transaction that changes nothing. */
+  transaction(operations: readonly ReadOperation[]): Applied
   /**
    * Calls back after an apply that touched the topic, once per apply at most, when the store already shows it; and after a
    * restore. The callback must not throw and must not apply. Returns what ends the watch.

@@ -95,6 +95,11 @@ export class Watchers {
     for (const watcher of marked) if (watcher.active) watcher.onChange()
   }
 
+  /** What was marked since the last `wake` did not happen after all. */
+  forget(): void {
+    if (this.#marked.size > 0) this.#marked = new Set()
+  }
+
   #mark(waiting: Set<Watcher> | undefined): void {
     if (waiting !== undefined) for (const watcher of waiting) this.#marked.add(watcher)
   }

@@ -35,6 +35,7 @@ const endpoints = [
   '/v1/agent/health/service/id/',
   '/v1/agent/join/',
   '/v1/agent/force-leave/',
+  '/v1/txn',
   '/v1/nothing/',
   '/',
 ]

@@ -75,7 +75,7 @@ export class SingleNode {
   apply(command: Command): Written {
     const result = this.store.apply(++this.#index, encodeCommand(command))
     if ('error' in result) throw new Refused(result.error)
-    return { index: this.#index, value: result.value }
+    return { ...result, index: this.#index }
   }
 
   /** Uses up an index without changing anything. */

@@ -1,0 +1,87 @@
+/** What the parts of a command must be, whoever sent the bytes it came in. @throws BadRequest, all of them */
+import { BadRequest } from '../errors.ts'
+
+export type Fields = Record<string, unknown>
+
+export function node(fields: Fields): void {
+  for (const field of ['id', 'name', 'address', 'datacenter']) text(fields[field], `node.${field}`)
+  texts(fields.taggedAddresses, 'node.taggedAddresses')
+  texts(fields.meta, 'node.meta')
+}
+
+export function service(fields: Fields): void {
+  for (const field of ['id', 'name', 'address']) text(fields[field], `service.${field}`)
+  for (const tag of list(fields.tags, 'service.tags')) text(tag, 'tag')
+  number(fields.port, 'service.port')
+  if (fields.taggedAddresses !== null) {
+    for (const each of Object.values(record(fields.taggedAddresses, 'service.taggedAddresses'))) {
+      const address = record(each, 'service.taggedAddresses')
+      text(address.address, 'service.taggedAddresses.address')
+      number(address.port, 'service.taggedAddresses.port')
+    }
+  }
+  texts(fields.meta, 'service.meta')
+  const weights = record(fields.weights, 'service.weights')
+  number(weights.passing, 'service.weights.passing')
+  number(weights.warning, 'service.weights.warning')
+  yesOrNo(fields.enableTagOverride, 'service.enableTagOverride')
+}
+
+export function check(fields: Fields): void {
+  for (const field of ['id', 'name', 'status', 'notes', 'output', 'serviceId', 'type']) {
+    text(fields[field], `check.${field}`)
+  }
+  json(record(fields.definition, 'check.definition'), 'check.definition', 0)
+}
+
+export function record(value: unknown, what: string): Fields {
+  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) {
+    throw wrong(what, 'a record', value)
+  }
+  return value as Fields
+}
+
+export function list(value: unknown, what: string): unknown[] {
+  if (!Array.isArray(value)) throw wrong(what, 'a list', value)
+  return value
+}
+
+export function text(value: unknown, what: string): string {
+  if (typeof value !== 'string') throw wrong(what, 'a text', value)
+  return value
+}
+
+/** A record of texts, or null. */
+function texts(value: unknown, what: string): void {
+  if (value !== null) for (const each of Object.values(record(value, what))) text(each, what)
+}
+
+function number(value: unknown, what: string): void {
+  if (!Number.isSafeInteger(value)) throw wrong(what, 'a whole number', value)
+}
+
+export function index(value: unknown, what: string): void {
+  if (!Number.isSafeInteger(value) || (value as number) < 0) throw wrong(what, 'an index', value)
+}
+
+export function yesOrNo(value: unknown, what: string): void {
+  if (typeof value !== 'boolean') throw wrong(what, 'true or false', value)
+}
+
+/** Plain values all the way down; the depth is bounded because the bytes may come from anywhere. */
+function json(value: unknown, what: string, depth: number): void {
+  if (depth > 32) throw new BadRequest(`malformed command: ${what} is nested too deeply`)
+  if (value === null || typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value)) return
+  const parts = Array.isArray(value) ? value : Object.values(record(value, what))
+  for (const part of parts) json(part, what, depth + 1)
+}
+
+export function wrong(what: string, expected: string, received: unknown): BadRequest {
+  return new BadRequest(`malformed command: expected ${what} to be ${expected}, received ${show(received)}`)
+}
+
+export function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value)
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'a record'
+  return String(value)
+}

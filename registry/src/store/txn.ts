@@ -1,0 +1,225 @@
+/**
+ * Transactions: all operations take effect, at one index, or none does. They run one after the other on the state itself,
+ * so each sees those before it. Where one may fail after another has written, copy-on-write clones of what is written to
+ * are kept from before, and put back; a transaction of plain sets and deletes costs no more than they do. Error texts are
+ * those of Consul 1.8, which goes on after a failure and names all of them.
+ */
+import type { Check, Index, KvPair, Node, Service } from '../model.ts'
+import type { Catalog } from './catalog.ts'
+import type { Applied, Result } from './command.ts'
+import type { Kv } from './kv.ts'
+import type { Operation, OperationResult, ReadOperation } from './operation.ts'
+
+/**
+ * Results travel to the agent that asked and are kept until it has them: how many characters they may have when the
+ * transaction went through the log. Well below the longest frame, whatever the characters are.
+ */
+export const resultCharactersMax = 2 * 1024 * 1024
+
+export interface Written {
+  readonly kv: Kv
+  readonly catalog: Catalog
+}
+
+/** The watchers of what was written are marked also when it comes to nothing: forget them when `value` is false. */
+export function transact(state: Written, index: Index, operations: readonly Operation[]): Applied {
+  const restore = savepoint(state, operations)
+  const answered = run(operations, (operation) => perform(state, index, operation), resultCharactersMax)
+  if (!answered.value) for (const back of restore) back()
+  return answered
+}
+
+/** The same for reads alone: nothing changes, and the results have any size. */
+export function answer(state: Written, operations: readonly ReadOperation[]): Applied {
+  return run(operations, (operation) => read(state, operation), Number.POSITIVE_INFINITY)
+}
+
+/** What an operation answers, or why it failed. */
+type Outcome = readonly OperationResult[] | string
+
+function run<Kind>(operations: readonly Kind[], each: (operation: Kind) => Outcome, charactersMax: number): Applied {
+  const results: OperationResult[] = []
+  const errors: { operation: number; what: string }[] = []
+  let characters = 0
+  for (const [place, operation] of operations.entries()) {
+    let outcome = each(operation)
+    if (typeof outcome !== 'string' && charactersMax !== Number.POSITIVE_INFINITY) {
+      for (const result of outcome) characters += sizeOf(result)
+      if (characters > charactersMax) {
+        outcome = `results of a transaction that writes must not exceed ${charactersMax} characters: read before, or apart`
+        characters = 0
+      }
+    }
+    if (typeof outcome === 'string') errors.push({ operation: place, what: outcome })
+    else for (const result of outcome) results.push(result)
+  }
+  return errors.length === 0 ? { value: true, results } : { value: false, errors }
+}
+
+function sizeOf(result: OperationResult): number {
+  return result.type === 'kv' ? result.pair.key.length + result.pair.value.length + 100 : JSON.stringify(result).length
+}
+
+/** What puts back the state of now; empty when nothing can fail, or nothing is written. */
+function savepoint({ kv, catalog }: Written, operations: readonly Operation[]): (() => void)[] {
+  if (operations.every(alwaysSucceeds)) return []
+  return [
+    ...(operations.some(writesKv) ? [kv.savepoint()] : []),
+    ...(operations.some(writesCatalog) ? [catalog.savepoint()] : []),
+  ]
+}
+
+function alwaysSucceeds(operation: Operation): boolean {
+  return writesKv(operation) && operation.cas === undefined
+}
+
+function writesKv(operation: Operation): operation is Extract<Operation, { type: 'kv.set' | 'kv.delete' }> {
+  return operation.type === 'kv.set' || operation.type === 'kv.delete'
+}
+
+function writesCatalog({ type }: Operation): boolean {
+  return !type.startsWith('kv.') && !type.endsWith('.get')
+}
+
+function read({ kv, catalog: { rows } }: Written, operation: ReadOperation): Outcome {
+  switch (operation.type) {
+    case 'kv.get': {
+      const pair = kv.pair(operation.key).value
+      return pair === undefined ? `key ${quoted(operation.key)} doesn't exist` : [{ type: 'kv', pair }]
+    }
+    case 'kv.tree':
+      return kv.under(operation.key).value.map((pair) => ({ type: 'kv', pair }))
+    case 'kv.check': {
+      const { key, index } = operation
+      const pair = kv.pair(key).value
+      if (pair === undefined) return `failed to check index, key ${quoted(key)} doesn't exist`
+      if (pair.modifyIndex === index) return [withoutValue(pair)]
+      return `failed index check for key ${quoted(key)}, current modify index ${pair.modifyIndex} != ${index}`
+    }
+    case 'kv.absent':
+      return kv.pair(operation.key).value === undefined ? [] : `key ${quoted(operation.key)} exists`
+    case 'node.get': {
+      const { name, id } = operation
+      const node = id === '' ? rows.node(name) : rows.nodeById(id)
+      return node === undefined ? `node ${quoted(name)} doesn't exist` : [{ type: 'node', node }]
+    }
+    case 'service.get': {
+      const service = rows.service(operation.node, operation.id)
+      if (service !== undefined) return [{ type: 'service', service }]
+      return `service ${quoted(operation.id)} on node ${quoted(operation.node)} doesn't exist`
+    }
+    case 'check.get': {
+      const check = rows.check(operation.node, operation.id)
+      if (check !== undefined) return [{ type: 'check', check }]
+      return `check ${quoted(operation.id)} on node ${quoted(operation.node)} doesn't exist`
+    }
+  }
+}
+
+function perform(state: Written, index: Index, operation: Operation): Outcome {
+  const { kv, catalog } = state
+  const { rows } = catalog
+  switch (operation.type) {
+    case 'kv.set': {
+      const done = kv.set(index, operation)
+      if (!succeeded(done)) return `failed to set key ${quoted(operation.key)}, index is stale`
+      return [withoutValue(kv.pair(operation.key).value as KvPair)]
+    }
+    case 'kv.delete': {
+      const { key, cas, recurse } = operation
+      const done = recurse === true ? kv.deleteUnder(index, key) : kv.delete(index, key, cas)
+      return succeeded(done) ? [] : `failed to delete key ${quoted(key)}, index is stale`
+    }
+    case 'node.set': {
+      const { node, cas } = operation
+      if (staleSet(cas, rows.node(node.name))) return `failed to set node ${quoted(node.name)}, index is stale`
+      const done = catalog.register(index, { type: 'catalog.register', node, checks: [] })
+      if ('error' in done) return reasonOf(done.error)
+      return [{ type: 'node', node: rows.node(node.name) as Node }]
+    }
+    case 'node.delete': {
+      const { node, cas } = operation
+      if (staleDelete(cas, rows.node(node))) return `failed to delete node ${quoted(node)}, index is stale`
+      catalog.deregister(index, { type: 'catalog.deregister', node })
+      return []
+    }
+    case 'service.set': {
+      const { service, cas } = operation
+      if (staleSet(cas, rows.service(operation.node, service.id))) {
+        return `failed to set service ${quoted(service.id)} on node ${quoted(operation.node)}, index is stale`
+      }
+      const node = rows.node(operation.node)
+      if (node === undefined) return 'Missing node registration'
+      const done = catalog.register(index, {
+        type: 'catalog.register',
+        node,
+        service,
+        checks: [],
+        skipNodeUpdate: true,
+      })
+      if ('error' in done) return reasonOf(done.error)
+      return [{ type: 'service', service: rows.service(node.name, service.id) as Service }]
+    }
+    case 'service.delete': {
+      const { node, id, cas } = operation
+      if (staleDelete(cas, rows.service(node, id))) {
+        return `failed to delete service ${quoted(id)} on node ${quoted(node)}, index is stale`
+      }
+      catalog.deregister(index, { type: 'catalog.deregister', node, serviceId: id })
+      return []
+    }
+    case 'check.set': {
+      const { check, cas } = operation
+      if (staleSet(cas, rows.check(operation.node, check.id))) {
+        return `failed to set check ${quoted(check.id)} on node ${quoted(operation.node)}, index is stale`
+      }
+      const node = rows.node(operation.node)
+      if (node === undefined) return 'Missing node registration'
+      const done = catalog.register(index, {
+        type: 'catalog.register',
+        node,
+        checks: [check],
+        skipNodeUpdate: true,
+      })
+      if ('error' in done) return reasonOf(done.error)
+      return [{ type: 'check', check: rows.check(node.name, check.id) as Check }]
+    }
+    case 'check.delete': {
+      const { node, id, cas } = operation
+      if (staleDelete(cas, rows.check(node, id))) {
+        return `failed to delete check ${quoted(id)} on node ${quoted(node)}, index is stale`
+      }
+      catalog.deregister(index, { type: 'catalog.deregister', node, checkId: id })
+      return []
+    }
+    default:
+      return read(state, operation)
+  }
+}
+
+function succeeded(result: Result): boolean {
+  return 'value' in result && result.value
+}
+
+/** The same as in `Kv.set`: 0 is the index of a row that is not there. */
+function staleSet(cas: Index | undefined, row: { modifyIndex: Index } | undefined): boolean {
+  return cas !== undefined && cas !== (row?.modifyIndex ?? 0)
+}
+
+/** Unlike for a key, what is not there has no index that would do. */
+function staleDelete(cas: Index | undefined, row: { modifyIndex: Index } | undefined): boolean {
+  return cas !== undefined && cas !== row?.modifyIndex
+}
+
+function withoutValue(pair: KvPair): OperationResult {
+  return { type: 'kv', pair: { ...pair, value: '' } }
+}
+
+/** The catalog says what it was inserting when it is asked to register; here the operation is known. */
+function reasonOf(error: string): string {
+  return error.replace(/^failed inserting \w+: /, '').replace(/^(Missing service registration) on node .*$/, '$1')
+}
+
+function quoted(name: string): string {
+  return JSON.stringify(name)
+}
