@@ -133,11 +133,12 @@ export class Cluster {
         if (!current()) return
         this.#world.note(`${name} does not start: ${error.message}`)
         if (this.damageExpected && error instanceof Corrupt) {
+          // As the agent does it: the id first. Dying in between, it would vote again under the one that has voted.
+          this.replace(name)
           setLogAside(io.disk).then(
             () => {
               if (!current()) return
               this.down(name, true)
-              this.replace(name)
               this.start(name)
             },
             // Its disk is full, too.
@@ -187,7 +188,12 @@ export class Cluster {
           change({ type: 'add', id, address, voter: false })
           break
         }
-        if (listed.voter) this.#replaced.delete(name)
+        // Known to all: as long as only some have the change, it may be lost with them.
+        const known = this.running().every((member) => {
+          return member.replica.status.configuration.servers.some((server) => server.id === id && server.voter)
+        })
+        if (listed.voter && known) this.#replaced.delete(name)
+        else if (listed.voter) continue
         else if (replica !== undefined && replica.status.applied + 20 >= commit) {
           change({ type: 'promote', id })
           break
