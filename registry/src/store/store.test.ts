@@ -62,7 +62,7 @@ describe('store', () => {
           look({
             what: `${JSON.stringify(question.topic)} ${question.ask} after ${JSON.stringify(command)}: ${then.text} → ${now.text}`,
             command,
-            refused: 'error' in result,
+            refused: 'error' in result || !result.value,
             changed: then.text !== now.text,
             from: then.index,
             to: now.index,
@@ -133,7 +133,7 @@ describe('store', () => {
       )
     })
 
-    it('a refused command changes nothing', () => {
+    it('a command that is refused, or fails, changes nothing', () => {
       fc.assert(
         fc.property(commands, (sequence) => {
           follow(sequence, (seen) => {

@@ -31,6 +31,15 @@ export class CatalogModel {
     return true
   }
 
+  /** As it is now, whatever happens to this one. */
+  clone(): CatalogModel {
+    const other = new CatalogModel()
+    other.#nodes = this.#nodes
+    other.#services = this.#services
+    other.#checks = this.#checks
+    return other
+  }
+
   nodes(): Node[] {
     return this.#nodes.toSorted((a, b) => (fold(a.name) < fold(b.name) ? -1 : 1))
   }

@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import type { CheckResult, NodeDefinition, ServiceDefinition } from '../../src/model.ts'
 import type { Command, Result } from '../../src/store/command.ts'
+import type { Operation } from '../../src/store/operation.ts'
 import { encodeCommand, Store } from '../../src/store/store.ts'
 import type { Indexed, Topic, View } from '../../src/store/view.ts'
 
@@ -161,7 +162,55 @@ export const catalogCommand: fc.Arbitrary<Command> = fc.oneof(
   },
 )
 
-export const anyCommand: fc.Arbitrary<Command> = fc.oneof(kvCommand, reapCommand, catalogCommand, catalogCommand)
+const cas = fc.integer({ min: 0, max: 30 })
+const checkId = fc.constantFrom('serfHealth', 'c1', 'c2')
+const as = <const Type extends Operation['type']>(type: Type) => ({ type: fc.constant(type) })
+const optional = <Shape extends { cas: unknown }>(shape: { [Name in keyof Shape]: fc.Arbitrary<Shape[Name]> }) =>
+  fc.record(shape, { requiredKeys: Object.keys(shape).filter((name) => name !== 'cas') as never })
+
+/** Of a transaction. Sets come most, so that there is something to read and to fail on. */
+export const operation = fc.oneof(
+  optional({ ...as('kv.set'), key, value, flags: fc.constantFrom('0', '7'), cas }),
+  fc.record({ ...as('kv.set'), key, value, flags: fc.constant('0') }),
+  optional({ ...as('kv.delete'), key, cas }),
+  fc.record({ ...as('kv.delete'), key, recurse: fc.constant(true) }),
+  fc.record({ ...as('kv.get'), key }),
+  fc.record({ ...as('kv.tree'), key }),
+  fc.record({ ...as('kv.check'), key, index: cas }),
+  fc.record({ ...as('kv.absent'), key }),
+  fc.record({ ...as('node.get'), name: nodeName, id: fc.constantFrom('', '', 'id-1') }),
+  fc.record({ ...as('node.set'), node: nodeDefinition }),
+  optional({ ...as('node.set'), node: nodeDefinition, cas }),
+  optional({ ...as('node.delete'), node: nodeName, cas }),
+  fc.record({ ...as('service.get'), node: nodeName, id: serviceId }),
+  fc.record({ ...as('service.set'), node: nodeName, service: serviceDefinition }),
+  optional({ ...as('service.set'), node: nodeName, service: serviceDefinition, cas }),
+  optional({ ...as('service.delete'), node: nodeName, id: serviceId, cas }),
+  fc.record({ ...as('check.get'), node: nodeName, id: checkId }),
+  fc.record({ ...as('check.set'), node: nodeName, check: checkResult }),
+  optional({ ...as('check.set'), node: nodeName, check: checkResult, cas }),
+  optional({ ...as('check.delete'), node: nodeName, id: checkId, cas }),
+) as fc.Arbitrary<Operation>
+
+export const txnCommand: fc.Arbitrary<Extract<Command, { type: 'txn' }>> = fc.record({
+  type: fc.constant('txn' as const),
+  operations: fc.oneof(
+    fc.array(operation, { maxLength: 4 }),
+    // Few of many conditions hold at once: some that cannot fail.
+    fc.array(
+      operation.filter(({ type }) => type === 'kv.set' || type === 'kv.delete' || type === 'node.set'),
+      { maxLength: 6 },
+    ),
+  ),
+})
+
+export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
+  kvCommand,
+  reapCommand,
+  catalogCommand,
+  catalogCommand,
+  txnCommand,
+)
 
 export interface Question {
   topic: Topic
