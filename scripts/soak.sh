@@ -7,6 +7,8 @@
 #   scripts/soak.sh gossip [SEEDS]    random trouble among members (default 2,000)
 #   scripts/soak.sh processes [N]     the tests of whole processes, N times over (default 10)
 #   scripts/soak.sh faults [SECONDS]   three processes with a fault proxy between them, their history checked (default 600)
+#   scripts/soak.sh explore            every state of three Raft cores within bounds
+#   scripts/soak.sh seeded             every seeded bug is caught, and after how many seeds
 #   scripts/soak.sh properties [N]     every property on N other sets of inputs (default 20)
 #   scripts/soak.sh all               one after the other
 #
@@ -31,6 +33,8 @@ soak() {
         mocha --timeout 120000 'registry/test/processes/*.test.ts'
       done
       ;;
+    explore) EXPLORE=whole mocha registry/test/explore/explore.test.ts ;;
+    seeded) node scripts/seeded.ts ;;
     faults) DURATION=${count:-600} mocha registry/test/processes/faults.test.ts ;;
     properties)
       for ((run = 1; run <= ${count:-20}; run++)); do
@@ -39,7 +43,7 @@ soak() {
       ;;
     all) for each in raft sim agents gossip processes faults properties; do soak "$each"; done ;;
     *)
-      echo "scripts/soak.sh: expected raft, sim, agents, gossip, processes, faults, properties or all, received \"$name\"" >&2
+      echo "scripts/soak.sh: expected raft, sim, agents, gossip, processes, faults, explore, seeded, properties or all, received \"$name\"" >&2
       exit 2
       ;;
   esac
