@@ -30,7 +30,9 @@ function illegalAt(text: string): number | undefined {
 /** The second of two padding characters is due. */
 function illegalPadding(text: string, from: number): number | undefined {
   const at = afterLineEnds(text, from)
-  return at < text.length && text[at] === '=' ? illegalEnd(text, at + 1) : at
+  if (at >= text.length) return at
+  // Go names the place before.
+  return text[at] === '=' ? illegalEnd(text, at + 1) : at - 1
 }
 
 function illegalEnd(text: string, from: number): number | undefined {

@@ -55,6 +55,17 @@ describe('commands', () => {
     ['a check without status', { ...register, checks: [{ ...check('c'), status: undefined }] }],
     ['a definition with a date', { ...register, checks: [{ ...check('c'), definition: { at: new Date(0) } }] }],
     ['a service id that is no text', { type: 'catalog.deregister', node: 'n', serviceId: 5 }],
+    ['no operations', { type: 'txn' }],
+    ['an operation that is no record', { type: 'txn', operations: [null] }],
+    ['an operation without a type', { type: 'txn', operations: [{ key: 'a' }] }],
+    ['an unknown operation', { type: 'txn', operations: [{ type: 'constructor', key: 'a' }] }],
+    ['a command among its operations', { type: 'txn', operations: [{ type: 'tombstones.reap', upTo: 1 }] }],
+    ['a set of nothing', { type: 'txn', operations: [{ type: 'kv.set', key: 'a', flags: '0' }] }],
+    ['a condition without an index', { type: 'txn', operations: [{ type: 'kv.check', key: 'a' }] }],
+    ['a node that is a text', { type: 'txn', operations: [{ type: 'node.set', node: 'n' }] }],
+    ['a service on no node', { type: 'txn', operations: [{ type: 'service.set', service: service('web') }] }],
+    ['a check without an id', { type: 'txn', operations: [{ type: 'check.delete', node: 'n' }] }],
+    ['a negative index inside', { type: 'txn', operations: [{ type: 'node.delete', node: 'n', cas: -1 }] }],
     ['no index to reap to', { type: 'tombstones.reap' }],
   ]
   for (const [what, value] of malformed) {
