@@ -159,7 +159,8 @@ export class Ledger {
       if (from === undefined || first.from !== from) {
         throw new Violation(`${value} is in the log twice, at ${first.index} and ${index}`)
       }
-      if (after?.modifyIndex === index) throw new Violation(`${value} took effect twice, at ${first.index} and ${index}`)
+      if (after?.modifyIndex === index)
+        throw new Violation(`${value} took effect twice, at ${first.index} and ${index}`)
       return
     }
     if (this.#refused.has(value)) throw new Violation(`${value} is in the log at ${index}, but it was refused`)
