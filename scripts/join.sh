@@ -90,7 +90,7 @@ fi
 declare -A was=()
 keys=(NODE_NAME PUBLIC_IP JOIN_IP SERVERS DNS_BIND RECURSOR HTTP_BIND DOCKER_GID DOCKER_SOCKET COMPOSE_PROFILES)
 if [[ -e $env_file ]]; then
-  while IFS='=' read -r key value; do
+  while IFS='=' read -r key value || [[ -n $key ]]; do
     case $key in '' | '#'*) continue ;; esac
     was[$key]=$value
   done <"$env_file"

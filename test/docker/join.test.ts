@@ -183,6 +183,19 @@ describe('the compose project, one file on every host', () => {
       })
     }
 
+    it('what .env says stays, its last line without an end, too', () => {
+      writeFileSync(join(home(), 'compose', '.env'), 'NODE_NAME=first\nPUBLIC_IP=10.0.77.22\nJOIN_IP=10.0.77.16')
+      try {
+        run('', 'COMPOSE=true')
+        assert.match(
+          readFileSync(join(home(), 'compose', '.env'), 'utf8'),
+          /^NODE_NAME=first\nPUBLIC_IP=10\.0\.77\.22\nJOIN_IP=10\.0\.77\.16\n/,
+        )
+      } finally {
+        rmSync(join(home(), 'compose', '.env'))
+      }
+    })
+
     it('several addresses: it says which it took, and how to choose', () => {
       hosts.type(
         'host1',
