@@ -8,6 +8,7 @@ import { connect, connectionFlags } from './connection.ts'
 import { type Flag, flagsHelp, parseFlags } from './flags.ts'
 import { kvDelete, kvGet, kvPut } from './kv.ts'
 import { forceLeave, info, join, leave, members } from './members.ts'
+import { runRecover } from './recover.ts'
 import { consulVersion, rollcallVersion } from './version.ts'
 
 const commands: readonly Command[] = [forceLeave, info, join, kvDelete, kvGet, kvPut, leave, members]
@@ -17,6 +18,7 @@ const calledAs = process.env.ROLLCALL_CALLED_AS === 'consul' ? 'consul' : 'regis
 async function main(words: string[]): Promise<number> {
   const [first = 'help', ...rest] = words
   if (first === 'agent') return runAgent(rest, calledAs === 'consul')
+  if (first === 'recover') return runRecover(rest)
   if (['version', '-version', '--version', '-v'].includes(first)) {
     console.log(calledAs === 'consul' ? `Consul v${consulVersion}` : `Rollcall v${rollcallVersion}`)
     console.log(`Rollcall v${rollcallVersion} speaks the HTTP API and DNS of Consul v${consulVersion}`)
@@ -72,6 +74,7 @@ function usage(): string {
   const lines = [
     { name: 'agent', summary: 'Runs an agent' },
     ...commands,
+    { name: 'recover', summary: 'Lets one server go on alone when the others are lost for good' },
     { name: 'version', summary: 'Shows the version' },
   ].sort((a, b) => (a.name < b.name ? -1 : 1))
   return [
