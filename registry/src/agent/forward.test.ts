@@ -93,6 +93,18 @@ describe('forwarding', () => {
     assert.deepEqual(await forward.lead(encodeCommand(put)), { index: 1, result: { value: true } })
   })
 
+  it('what a transaction answers comes back whole', async () => {
+    const pair = { key: 'a', value: '', flags: '0', lockIndex: 0, createIndex: 1, modifyIndex: 1 }
+    for (const result of [
+      { value: true, results: [{ type: 'kv', pair }] },
+      { value: false, errors: [{ operation: 0, what: 'no' }] },
+    ]) {
+      const { forward, following } = trial({ ask: async () => ({ index: 1, result }) })
+      following.applied = 1
+      assert.deepEqual(await forward.write({ type: 'txn', operations: [] }), { index: 1, ...result })
+    }
+  })
+
   it('a write that was certainly not seen is tried again until the hold ends', async () => {
     const { forward, asked, pass } = trial()
     const rejected = assert.rejects(forward.write(put), NoLeader)

@@ -36,6 +36,25 @@ describe('Client', () => {
     )
   })
 
+  it('a transaction goes as one request, with its flags as numbers, and a conflict is an answer', async () => {
+    const done = registry(
+      '{"Results":[{"KV":{"LockIndex":0,"Key":"a","Flags":18446744073709551615,"Value":null,"CreateIndex":3,"ModifyIndex":3}}],"Errors":null}',
+    )
+    const answer = await done.client.kv.transact(
+      [{ Verb: 'set', Key: 'a', Value: 'YQ==', Flags: '18446744073709551615' }],
+      { stale: true },
+    )
+    assert.ok('results' in answer)
+    assert.equal(answer.results[0]?.KV.Flags, '18446744073709551615')
+    assert.equal(`${done.asked[0]?.method} ${done.asked[0]?.url}`, 'PUT http://registry:8500/v1/txn?stale')
+    assert.equal(done.asked[0]?.body, '[{"KV":{"Verb":"set","Key":"a","Value":"YQ==","Flags":18446744073709551615}}]')
+    const errors = [{ OpIndex: 0, What: 'key "a" doesn\'t exist' }]
+    const refused = registry(JSON.stringify({ Results: null, Errors: errors }), { status: 409 })
+    assert.deepEqual(await refused.client.kv.transact([{ Verb: 'get', Key: 'a' }]), { errors })
+    const broken = registry('No cluster leader', { status: 500 })
+    await assert.rejects(broken.client.kv.transact([]), UnexpectedAnswer)
+  })
+
   it('asks each endpoint with the verb and the words agents know', async () => {
     const table: [string, (client: Client) => Promise<unknown>][] = [
       ['GET /v1/kv/a%2Fb', (client) => client.kv.get('a/b')],

@@ -10,12 +10,14 @@ import type {
   CatalogServiceShape,
   CheckRegistration,
   CheckShape,
+  KvOperation,
   KvPairShape,
   MemberShape,
   NodeShape,
   SelfShape,
   ServiceEntryShape,
   ServiceRegistration,
+  TxnAnswer,
 } from './shapes.ts'
 
 export { type ClientOptions, type Fetch, UnexpectedAnswer, Unreachable } from './request.ts'
@@ -92,6 +94,30 @@ export class Client {
     ): Promise<boolean> => {
       const query = { cas: options.cas, recurse: options.recurse, dc: options.datacenter }
       return this.#json(await this.#ok({ method: 'DELETE', path: kvPath(key), query }))
+    },
+    /** Up to 64 operations: all of them, at one index, or none. */
+    transact: async (
+      operations: readonly KvOperation[],
+      options: Pick<ReadOptions, 'stale' | 'consistent' | 'datacenter' | 'signal'> = {},
+    ): Promise<TxnAnswer> => {
+      const { stale, consistent, datacenter, signal } = options
+      const body = JSON.stringify(
+        operations.map((each) => ({ KV: each })),
+        writeFlags,
+      )
+      const query = { stale, consistent, dc: datacenter }
+      const request: Request = { method: 'PUT', path: '/v1/txn', query, body }
+      if (signal !== undefined) request.signal = signal
+      const response = await send(this.#options, request)
+      // 409 is an answer: an operation that could not be.
+      if (response.status !== 200 && response.status !== 409) {
+        throw new UnexpectedAnswer(response.status, response.text)
+      }
+      const { Results, Errors } = this.#json<{
+        Results: { KV: KvPairShape }[] | null
+        Errors: { OpIndex: number; What: string }[] | null
+      }>(response)
+      return response.status === 200 ? { results: Results ?? [] } : { errors: Errors ?? [] }
     },
   }
 
@@ -230,4 +256,10 @@ function readRequest(path: string, query: Request['query'], options: ReadOptions
 /** Flags are numbers up to 2^64 in JSON: take the digits as written, which the reviver's context has. */
 function keepFlags(key: string, value: unknown, context: { source?: string }): unknown {
   return key === 'Flags' && typeof value === 'number' ? (context.source ?? String(value)) : value
+}
+
+/** The other way round: as a number, with the digits as they are. */
+function writeFlags(key: string, value: unknown): unknown {
+  if (key !== 'Flags' || typeof value !== 'string') return value
+  return (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(value)
 }

@@ -13,6 +13,30 @@ export interface KvPairShape {
   ModifyIndex: number
 }
 
+/** One operation of `PUT /v1/txn` on a key. */
+export interface KvOperation {
+  Verb:
+    | 'set'
+    | 'cas'
+    | 'get'
+    | 'get-tree'
+    | 'check-index'
+    | 'check-not-exists'
+    | 'delete'
+    | 'delete-tree'
+    | 'delete-cas'
+  Key: string
+  /** Base64. */
+  Value?: string
+  /** Decimal, up to 64 bits. */
+  Flags?: string
+  /** For `cas`, `check-index` and `delete-cas`. */
+  Index?: number
+}
+
+/** What a transaction answers: all of it happened, or nothing did and `errors` say which operations could not be. */
+export type TxnAnswer = { results: { KV: KvPairShape }[] } | { errors: { OpIndex: number; What: string }[] }
+
 /** `PUT /v1/agent/service/register`. */
 export interface ServiceRegistration {
   ID?: string

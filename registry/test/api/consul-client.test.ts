@@ -39,6 +39,15 @@ describe('npm consul', () => {
     await assert.rejects(consul.kv.keys('app/'), /not found/i)
   })
 
+  it('writes keys in one transaction, or none of them', async () => {
+    const set = (Key: string) => ({ KV: { Verb: 'set', Key, Value: 'YQ==' } })
+    const done = (await consul.transaction.create([set('t/a'), set('t/b')] as never)) as { Results: unknown[] }
+    assert.equal(done.Results.length, 2)
+    const absent = { KV: { Verb: 'check-not-exists', Key: 't/a' } }
+    await assert.rejects(consul.transaction.create([set('t/c'), absent] as never), /conflict/i)
+    assert.deepEqual(await consul.kv.keys('t/'), ['t/a', 't/b'])
+  })
+
   it('registers a service with its agent, passes its check and deregisters it', async () => {
     await consul.agent.service.register({
       name: 'web',
