@@ -83,7 +83,9 @@ export class Fields {
     if (value === undefined) return 0
     if (typeof value === 'bigint') return value
     if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
-      throw this.#mismatch(value, name, 'uint64')
+      // Go names the number when it is one but does not fit.
+      const received = typeof value === 'number' ? `number ${value}` : kindOf(value)
+      throw this.#mismatched(received, name, 'uint64')
     }
     return value
   }
@@ -145,8 +147,12 @@ export class Fields {
   }
 
   #mismatch(value: unknown, name: string, type: string): BadRequest {
+    return this.#mismatched(kindOf(value), name, type)
+  }
+
+  #mismatched(received: string, name: string, type: string): BadRequest {
     return decodeFailed(
-      `json: cannot unmarshal ${kindOf(value)} into Go struct field ${this.#where}.${name} of type ${type}`,
+      `json: cannot unmarshal ${received} into Go struct field ${this.#where}.${name} of type ${type}`,
     )
   }
 }

@@ -146,13 +146,13 @@ function operationOf(given: unknown, datacenter: string): [] | [Operation | Wron
     case undefined:
       return []
     case 'kv':
-      return [kvOperation(fields.object('KV', 'KVTxnOp'))]
+      return [kvOperation(fields.object('KV', 'KVTxnOp.KV'))]
     case 'node':
-      return [nodeOperation(fields.object('Node', 'NodeTxnOp'), datacenter)]
+      return [nodeOperation(fields.object('Node', 'NodeTxnOp.Node'), datacenter)]
     case 'service':
-      return [serviceOperation(fields.object('Service', 'ServiceTxnOp'))]
+      return [serviceOperation(fields.object('Service', 'ServiceTxnOp.Service'))]
     default:
-      return [checkOperation(fields.object('Check', 'CheckTxnOp'))]
+      return [checkOperation(fields.object('Check', 'CheckTxnOp.Check'))]
   }
 }
 
@@ -256,7 +256,8 @@ function checkOperation(fields: Fields): Operation | Wrong {
   const given = fields.object('Check', 'HealthCheck')
   const node = given.text('Node')
   if (verb === 'get') return { type: 'check.get', node, id: given.text('CheckID') }
-  const check = catalogCheck(given)
+  // Unlike a registration, the definition does not name the type.
+  const check = { ...catalogCheck(given), type: given.text('Type') }
   const cas = indexOf(given, 'ModifyIndex')
   switch (verb) {
     case 'set':

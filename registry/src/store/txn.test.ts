@@ -135,6 +135,8 @@ describe('transactions', () => {
       { type: 'check.set', node: 'n', check: check('c', { serviceId: 'none' }) },
       { type: 'check.set', node: 'n', check: check('c'), cas: 1 },
       { type: 'check.delete', node: 'n', id: 'none', cas: 1 },
+      { type: 'check.set', node: 'n', check: check('') },
+      { type: 'service.set', node: 'n', service: service('') },
     )
     assert.deepEqual(whatOf(failed), [
       [0, 'key "none \\"x\\"" doesn\'t exist'],
@@ -156,6 +158,8 @@ describe('transactions', () => {
       [16, 'Missing service registration'],
       [17, 'failed to set check "c" on node "n", index is stale'],
       [18, 'failed to delete check "none" on node "n", index is stale'],
+      [19, 'failed inserting check: object missing primary index'],
+      [20, 'failed inserting service: object missing primary index'],
     ])
   })
 

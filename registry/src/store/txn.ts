@@ -217,7 +217,9 @@ function withoutValue(pair: KvPair): OperationResult {
 
 /** The catalog says what it was inserting when it is asked to register; here the operation is known. */
 function reasonOf(error: string): string {
-  return error.replace(/^failed inserting \w+: /, '').replace(/^(Missing service registration) on node .*$/, '$1')
+  return error
+    .replace(/^failed inserting \w+: /, '')
+    .replace(/^(Missing service registration|.*: object missing primary index) on node .*$/, '$1')
 }
 
 function quoted(name: string): string {

@@ -94,7 +94,7 @@ describe('PUT /v1/txn', () => {
     [
       'a key that is a number',
       '[{"KV":{"Verb":"set","Key":1}}]',
-      'json: cannot unmarshal number into Go struct field KVTxnOp.Key of type string',
+      'json: cannot unmarshal number into Go struct field KVTxnOp.KV.Key of type string',
     ],
   ] as const) {
     it(`${what} is refused`, async () => {
