@@ -8,17 +8,10 @@ import { fileURLToPath } from 'node:url'
 import { type ServerType, serve } from '@hono/node-server'
 import packet from 'dns-packet'
 import { AgentDouble } from '../../test/double/agent.ts'
+import { until } from '../../test/until.ts'
 
 const program = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 const redisServer = '/usr/bin/redis-server'
-
-async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 15_000
-  while (!(await condition())) {
-    assert.ok(performance.now() < deadline, `never: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
 
 /** Two neighbouring ports that are free, below those the system gives out by itself. */
 async function freePorts(): Promise<number> {

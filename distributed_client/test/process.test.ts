@@ -7,6 +7,7 @@ import { type ServerType, serve } from '@hono/node-server'
 import packet from 'dns-packet'
 import { Client } from 'registry/client'
 import { AgentDouble } from '../../test/double/agent.ts'
+import { until } from '../../test/until.ts'
 
 const program = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 const nothing = 'There are no distributed applications registered in Consul'
@@ -14,14 +15,6 @@ const found = [
   'Application distributed_app with element server1 on port 2001 found on node host1 (10.0.77.22).',
   'We can also resolve DNS - distributed_app resolves to 10.0.77.22.',
 ]
-
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 15_000
-  while (!condition()) {
-    assert.ok(performance.now() < deadline, `never: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
 
 describe('the client as a process', () => {
   const agent = new AgentDouble()

@@ -4,17 +4,10 @@ import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { type ServerType, serve } from '@hono/node-server'
 import { AgentDouble } from '../../test/double/agent.ts'
+import { until } from '../../test/until.ts'
 import { DaemonDouble } from './daemon.ts'
 
 const program = fileURLToPath(new URL('../src/main.ts', import.meta.url))
-
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 15_000
-  while (!condition()) {
-    assert.ok(performance.now() < deadline, `never: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
 
 function start(args: string[], env: Record<string, string> = {}) {
   const child = spawn(process.execPath, [program, ...args], { env: { ...process.env, ...env } })

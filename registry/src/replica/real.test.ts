@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { until } from '../../../test/until.ts'
 import { History } from '../../test/sim/checkers.ts'
 import { List } from '../../test/sim/cluster.ts'
 import { type NodeIo, openIo } from '../io/node.ts'
@@ -60,14 +61,6 @@ class Life {
   }
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 15_000
-  while (!condition()) {
-    assert.ok(performance.now() < deadline, `not in time: ${condition}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}
-
 describe('replicas on real disks and sockets', function () {
   this.timeout(60_000)
   let folder: string
@@ -85,7 +78,7 @@ describe('replicas on real disks and sockets', function () {
     lives = await Promise.all(['a', 'b', 'c'].map((id) => Life.begin(id, join(folder, id))))
     const servers = lives.map(({ id, io }) => ({ id, address: `127.0.0.1:${io.ports.rpc}`, voter: true }))
     await lives[0]!.replica.bootstrap({ cluster: 'real', servers })
-    await until(() => leader() !== undefined)
+    await until('what the replicas agree on', () => leader() !== undefined)
     const write = (text: string) => leader()!.replica.propose(Buffer.from(text))
     await Promise.all(Array.from({ length: 200 }, (_, at) => write(`w${at}`)))
 
@@ -93,11 +86,11 @@ describe('replicas on real disks and sockets', function () {
     const { port } = { port: dead.io.ports.rpc! }
     lives = lives.filter((life) => life !== dead)
     await dead.die()
-    await until(() => leader() !== undefined)
+    await until('what the replicas agree on', () => leader() !== undefined)
     await write('without it')
 
     lives.push(await Life.begin(dead.id, join(folder, dead.id), port))
-    await until(() => lives.every(({ list }) => list.writes.length === 201))
+    await until('what the replicas agree on', () => lives.every(({ list }) => list.writes.length === 201))
     assert.equal(new Set(lives.map(({ list }) => list.hash)).size, 1)
     assert.ok((await readdir(join(folder, dead.id, 'raft/snapshots'))).length > 0)
   })
@@ -110,11 +103,11 @@ describe('replicas on real disks and sockets', function () {
       cluster: 'real',
       servers: [{ id: 'a', address: `127.0.0.1:${port}`, voter: true }],
     })
-    await until(() => leader() !== undefined)
+    await until('what the replicas agree on', () => leader() !== undefined)
     for (let at = 0; at < 120; at++) await one.replica.propose(Buffer.from(`w${at}`))
     assert.ok(one.replica.status.snapshotIndex >= 50)
     await one.end()
     lives = [await Life.begin('a', join(folder, 'a'), port)]
-    await until(() => lives[0]!.list.writes.length === 120)
+    await until('what the replicas agree on', () => lives[0]!.list.writes.length === 120)
   })
 })

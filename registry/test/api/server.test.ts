@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { until } from '../../../test/until.ts'
 import { type Listening, serve } from '../../src/http/server.ts'
 import { SingleNode } from './surface.ts'
 
@@ -38,14 +39,6 @@ describe('the HTTP listener', () => {
 
   const get = (target: string, version = 'HTTP/1.1') =>
     raw(`GET ${target} ${version}\r\nHost: x\r\nConnection: close\r\n\r\n`)
-
-  async function until(reached: () => boolean): Promise<void> {
-    const deadline = performance.now() + 5000
-    while (!reached()) {
-      assert.ok(performance.now() < deadline, 'not reached in time')
-      await new Promise((resolve) => setTimeout(resolve, 5))
-    }
-  }
 
   it('spells headers as Consul does', async () => {
     const answer = await get('/v1/kv/x')
@@ -131,9 +124,9 @@ describe('the HTTP listener', () => {
     const socket = connect(listening.port, listening.host)
     socket.on('error', () => {})
     socket.write(`GET /v1/kv/a?index=${node.index}&wait=60s HTTP/1.1\r\nHost: x\r\n\r\n`)
-    await until(() => node.parked === 1)
+    await until('the parked queries', () => node.parked === 1)
     socket.destroy()
-    await until(() => node.parked === 0)
+    await until('the parked queries', () => node.parked === 0)
     const sender = connect(listening.port, listening.host)
     sender.on('error', () => {})
     sender.write('PUT /v1/kv/b HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345')
@@ -156,10 +149,10 @@ describe('the HTTP listener', () => {
     await node.ask('PUT', '/v1/kv/a', '1')
     const idle = raw('GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n')
     const parked = raw(`GET /v1/kv/a?index=${node.index}&wait=60s HTTP/1.1\r\nHost: x\r\n\r\n`)
-    await until(() => node.parked === 1)
+    await until('the parked queries', () => node.parked === 1)
     await listening.close()
     await Promise.all([idle, parked])
-    await until(() => node.parked === 0)
+    await until('the parked queries', () => node.parked === 0)
     listening = await serve(node.app, { host: '127.0.0.1', port: listening.port })
   })
 

@@ -4,25 +4,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { until } from '../../../test/until.ts'
+
+export { until }
 
 export const program = join(dirname(fileURLToPath(import.meta.url)), '../../bin/registry')
-
-/** Polls until the answer is truthy; the error says what was waited for and what was seen last. */
-export async function until<T>(what: string, probe: () => Promise<T> | T, within = 15_000): Promise<NonNullable<T>> {
-  const deadline = performance.now() + within
-  let last: unknown
-  for (;;) {
-    try {
-      const found = await probe()
-      if (found !== undefined && found !== null && (found as unknown) !== false) return found
-      last = found
-    } catch (error) {
-      last = error
-    }
-    if (performance.now() >= deadline) throw new Error(`waited ${within} ms for ${what}; last seen: ${String(last)}`)
-    await new Promise((again) => setTimeout(again, 20))
-  }
-}
 
 export interface Ended {
   code: number | null
