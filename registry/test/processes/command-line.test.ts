@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
 import { copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Cluster, type Host, Process, program, run, until } from './cluster.ts'
+
+/** Where Node was not brought into the repository it is the user's own, and must be found by PATH. */
+const brought = existsSync(join(dirname(program), '../../.node'))
+const barePath = brought ? '/usr/bin:/bin' : `${dirname(process.execPath)}:/usr/bin:/bin`
 
 describe('the command line', function () {
   this.timeout(60_000)
@@ -156,7 +160,7 @@ describe('the command line', function () {
     symlinkSync(program, one)
     symlinkSync('../consul', join(two, 'consul'))
     for (const path of [one, join(two, 'consul')]) {
-      const { code, output } = await run(['version'], path, { PATH: '/usr/bin:/bin' })
+      const { code, output } = await run(['version'], path, { PATH: barePath })
       assert.equal(code, 0, output)
       assert.match(output, /^Consul v1\.8\.7\n/)
     }
