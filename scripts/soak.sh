@@ -25,7 +25,7 @@ soak() {
   case $name in
     raft) SEEDS=${count:-20000} mocha registry/src/raft/random.test.ts ;;
     sim) node scripts/sim.ts --seeds "${count:-5000}" ;;
-    agents) node scripts/sim-agents.ts "${count:-500}" ;;
+    agents) node scripts/sim.ts --profile agents --seeds "${count:-500}" ;;
     gossip) SEEDS=${count:-2000} mocha registry/src/gossip/random.test.ts ;;
     processes)
       for ((run = 1; run <= ${count:-10}; run++)); do

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { aggregatedStatus, isMaintenance, worstStatus } from './status.ts'
+import { isMaintenance, worstStatus } from './status.ts'
 
 describe('the status of several checks', () => {
   const table: [string[], string][] = [
@@ -14,15 +14,9 @@ describe('the status of several checks', () => {
     it(`[${statuses}] is ${worst}`, () => assert.equal(worstStatus(statuses.map((status) => ({ status }))), worst))
   }
 
-  it('maintenance is worse than anything, and is known by the id of its check', () => {
+  it('maintenance is known by the id of its check', () => {
     assert.equal(isMaintenance('_node_maintenance'), true)
     assert.equal(isMaintenance('_service_maintenance:web'), true)
     assert.equal(isMaintenance('service:web'), false)
-    const checks = [
-      { id: 'service:web', status: 'critical' },
-      { id: '_service_maintenance:web', status: 'critical' },
-    ]
-    assert.equal(aggregatedStatus(checks), 'maintenance')
-    assert.equal(aggregatedStatus(checks.slice(0, 1)), 'critical')
   })
 })

@@ -22,11 +22,3 @@ export function worstStatus(checks: Iterable<{ readonly status: string }>): Chec
 export function isMaintenance(id: CheckId): boolean {
   return id === nodeMaintenanceId || id.startsWith(serviceMaintenancePrefix)
 }
-
-/** As `worstStatus`, where being in maintenance is a word of its own: what `/v1/agent/health/service` answers. */
-export function aggregatedStatus(
-  checks: Iterable<{ readonly id: CheckId; readonly status: string }>,
-): CheckStatus | 'maintenance' {
-  const all = [...checks]
-  return all.some((check) => isMaintenance(check.id)) ? 'maintenance' : worstStatus(all)
-}

@@ -12,7 +12,7 @@
  */
 import type { Index, Term } from '../model.ts'
 import { Malformed, Reader, textLength, Writer } from './bytes.ts'
-import type { Configuration, Entry, EntryKind, HardState, Message, Server, ServerId, SnapshotMark } from './message.ts'
+import type { Configuration, Entry, EntryKind, Message, Server, ServerId, SnapshotMark } from './message.ts'
 
 export { Malformed } from './bytes.ts'
 
@@ -175,15 +175,9 @@ function readEntries(
   return entries
 }
 
-/** How many bytes `encodeEntry` makes of it. */
+/** How many bytes it takes in an append. */
 export function entryLength(entry: Entry): number {
   return entryHeaderLength + entry.data.length
-}
-
-export function encodeEntry(entry: Entry): Uint8Array {
-  const writer = new Writer(entryLength(entry))
-  writeEntry(writer, entry)
-  return writer.done()
 }
 
 function writeEntry(writer: Writer, entry: Entry): void {
@@ -192,14 +186,6 @@ function writeEntry(writer: Writer, entry: Entry): void {
   writer.byte(entryKinds.indexOf(entry.kind))
   writer.word(entry.data.length)
   writer.raw(entry.data)
-}
-
-/** @throws Malformed also when a configuration entry does not hold a configuration. */
-export function decodeEntry(bytes: Uint8Array): Entry {
-  const reader = new Reader(bytes)
-  const entry = readEntry(reader)
-  reader.end('entry')
-  return entry
 }
 
 function readEntry(reader: Reader): Entry {
@@ -212,21 +198,6 @@ function readEntry(reader: Reader): Entry {
   const data = reader.raw(reader.word('entry length'), 'entry data')
   if (kind === 'configuration') decodeConfiguration(data)
   return { index, term, kind, data }
-}
-
-export function encodeHardState(hardState: HardState): Uint8Array {
-  const writer = new Writer(8 + textLength(hardState.vote))
-  writer.number(hardState.term)
-  writer.text(hardState.vote)
-  return writer.done()
-}
-
-/** @throws Malformed */
-export function decodeHardState(bytes: Uint8Array): HardState {
-  const reader = new Reader(bytes)
-  const hardState = { term: reader.number('term'), vote: reader.text('vote') }
-  reader.end('hard state')
-  return hardState
 }
 
 function configurationLength(configuration: Configuration): number {

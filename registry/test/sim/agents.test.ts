@@ -22,7 +22,7 @@ describe('whole agents under faults', function () {
             `seed ${seed}: ${result.failure.message}`,
             `faults: ${JSON.stringify(result.plan)}`,
             ...lines.slice(-60),
-            `again, with everything it says: node scripts/sim-agents.ts 1 ${seed}`,
+            `again, with everything it says: npm run sim -- --profile agents --seeds 1 --from ${seed}`,
           ].join('\n'),
         )
       }
