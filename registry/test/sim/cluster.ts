@@ -69,6 +69,8 @@ export interface Member {
   replica: Replica | undefined
 }
 
+export type Running = Member & { replica: Replica }
+
 export const tickInterval: Millis = 100
 
 export class Cluster {
@@ -229,15 +231,22 @@ export class Cluster {
     if (this.isUp(name)) this.down(name, true)
   }
 
-  running(): (Member & { replica: Replica })[] {
-    return [...this.members.values()].filter(
-      (member): member is Member & { replica: Replica } => member.replica !== undefined && this.isUp(member.name),
-    )
+  running(): Running[] {
+    const running: Running[] = []
+    for (const member of this.members.values()) {
+      if (member.replica !== undefined && this.isUp(member.name)) running.push(member as Running)
+    }
+    return running
   }
 
-  leader(): (Member & { replica: Replica }) | undefined {
-    return this.running()
-      .filter(({ replica }) => replica.status.role === 'leader')
-      .sort((one, other) => other.replica.status.term - one.replica.status.term)[0]
+  /** Of those who believe to lead, the one in the latest term. */
+  leader(): Running | undefined {
+    let leader: Running | undefined
+    for (const member of this.members.values()) {
+      const { replica } = member
+      if (replica === undefined || replica.status.role !== 'leader' || !this.isUp(member.name)) continue
+      if (leader === undefined || replica.status.term > leader.replica.status.term) leader = member as Running
+    }
+    return leader
   }
 }

@@ -114,7 +114,7 @@ export class SimulatedNetwork {
   }
 
   isCut(from: string, to: string): boolean {
-    return this.#cuts.has(`${from} ${to}`)
+    return this.#cuts.size > 0 && this.#cuts.has(`${from} ${to}`)
   }
 
   #delay(): Millis {
@@ -131,7 +131,7 @@ export class SimulatedNetwork {
     const copies = random.chance(this.faults.loss) ? 0 : random.chance(this.faults.duplicate) ? 2 : 1
     if (copies === 0) this.lost++
     // The sender may use its buffer again.
-    const copy = Uint8Array.from(bytes)
+    const copy = new Uint8Array(bytes)
     for (let sent = 0; sent < copies; sent++) {
       this.#wires.at(this.#wires.now() + this.#delay(), () => {
         const station = this.#stations.get(owner)
@@ -190,7 +190,7 @@ export class SimulatedNetwork {
       this.#connections.set(key, connection)
     }
     if (random.chance(this.faults.loss / 100)) connection.broken = true
-    this.#carry(connection, 'there', channel, Uint8Array.from(bytes), fail)
+    this.#carry(connection, 'there', channel, new Uint8Array(bytes), fail)
   }
 
   #carry(
@@ -223,7 +223,7 @@ export class SimulatedNetwork {
       this.delivered++
       const reply: Reply = (answer) => {
         if (connection.broken) return
-        this.#carry(connection, way === 'there' ? 'back' : 'there', channel, Uint8Array.from(answer), () => {})
+        this.#carry(connection, way === 'there' ? 'back' : 'there', channel, new Uint8Array(answer), () => {})
       }
       station.frames.get(channel)?.(bytes, reply)
     })
