@@ -10,7 +10,7 @@ import type { Configuration, ServerId } from '../raft/message.ts'
 export class Addresses {
   readonly #self: { id: ServerId; address: string }
   readonly #log: Log
-  readonly #known = new Map<ServerId, Address>()
+  readonly #known = new Map<ServerId, { text: string; address: Address }>()
 
   constructor(self: { id: ServerId; address: string }, log: Log) {
     this.#self = self
@@ -23,23 +23,22 @@ export class Addresses {
 
   /** What is no address is not taken: it may come from anybody. */
   learn(id: ServerId, text: string): void {
-    const known = this.#known.get(id)
-    if (known !== undefined && addressText(known) === text) return
+    if (this.#known.get(id)?.text === text) return
     try {
-      this.#known.set(id, parseAddress(text))
+      this.#known.set(id, { text, address: parseAddress(text) })
     } catch (error) {
       this.#log('warn', 'raft', `server ${id} says that it is reached at "${text}"`, { error: String(error) })
     }
   }
 
   of(id: ServerId): Address | undefined {
-    return this.#known.get(id)
+    return this.#known.get(id)?.address
   }
 
   /** `host:port`, or the id of a server whose address is unknown. */
   text(id: ServerId): string {
     if (id === this.#self.id) return this.#self.address
-    const address = this.#known.get(id)
-    return address === undefined ? id : addressText(address)
+    const known = this.#known.get(id)
+    return known === undefined ? id : addressText(known.address)
   }
 }

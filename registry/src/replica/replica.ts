@@ -24,6 +24,7 @@ import type {
   RaftEvent,
   ReadId,
   Ready,
+  Role,
   ServerChange,
   ServerId,
   SnapshotMark,
@@ -64,7 +65,7 @@ export class Replica {
   readonly #receiver: SnapshotReceiver
   readonly #addresses: Addresses
   readonly #subscribers = new Set<() => void>()
-  #toldState = ''
+  #told: { role: Role; term: Term; leader: ServerId; commit: Index; lastIndex: Index; applied: Index } | undefined
 
   #inbox: Proposal[] = []
   #inboxBytes = 0
@@ -630,9 +631,20 @@ export class Replica {
 
   #tell(): void {
     const { role, term, leader, commit, lastIndex } = this.#raft
-    const state = `${role} ${term} ${leader} ${commit} ${lastIndex} ${this.#applier.index}`
-    if (state === this.#toldState) return
-    this.#toldState = state
+    const applied = this.#applier.index
+    const told = this.#told
+    if (
+      told !== undefined &&
+      told.applied === applied &&
+      told.commit === commit &&
+      told.lastIndex === lastIndex &&
+      told.term === term &&
+      told.role === role &&
+      told.leader === leader
+    ) {
+      return
+    }
+    this.#told = { role, term, leader, commit, lastIndex, applied }
     for (const onChange of [...this.#subscribers]) onChange()
   }
 }
