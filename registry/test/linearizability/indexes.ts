@@ -4,7 +4,7 @@
  * checked in n log n.
  */
 import type { Verdict } from './check.ts'
-import { describe, type KvOperation } from './kv.ts'
+import { describe, foundBy, type KvOperation, keysOf, nameOf, toldIndex, valuesOf } from './kv.ts'
 
 interface Shown {
   index: number
@@ -39,34 +39,34 @@ export function indexOrder(operations: readonly KvOperation[]): Verdict | undefi
 
 function shownBy(operation: KvOperation): Shown[] {
   const { output, return: end } = operation
-  if (output?.type !== 'read' || end === undefined) return []
-  const index = output.found?.modifyIndex ?? output.index
-  return index === undefined ? [] : [{ index, operation }]
+  if (end === undefined) return []
+  const shown = foundBy(operation).map(({ found }) => ({ index: found.modifyIndex, operation }))
+  if (output?.type === 'read' && output.found === undefined && output.index !== undefined) {
+    shown.push({ index: output.index, operation })
+  }
+  return shown
 }
 
 /** Writes whose index their answer or some read told: of values that one operation alone wrote. */
 function writesWithIndex(operations: readonly KvOperation[]): Shown[] {
   const found = new Map<string, number>()
   const writers = new Map<string, number>()
-  for (const { input, output } of operations) {
-    if ('value' in input) {
-      const name = nameOf(input.key, input.value)
-      writers.set(name, (writers.get(name) ?? 0) + 1)
-    } else if (output?.type === 'read' && output.found !== undefined) {
-      found.set(nameOf(input.key, output.found.value), output.found.modifyIndex)
+  for (const operation of operations) {
+    for (const each of valuesOf(operation.input)) writers.set(nameOf(each), (writers.get(nameOf(each)) ?? 0) + 1)
+    for (const { key, found: one, wrote } of foundBy(operation)) {
+      if (!wrote && one.value !== undefined) found.set(nameOf({ key, value: one.value }), one.modifyIndex)
     }
   }
   return operations.flatMap((operation) => {
     const { input, output } = operation
-    if (!('value' in input) || (output?.type === 'written' && !output.done)) return []
-    const name = nameOf(input.key, input.value)
-    const told = output?.type === 'written' ? output.index : undefined
-    const index = told ?? input.at ?? found.get(name)
-    return index === undefined || writers.get(name) !== 1 ? [] : [{ index, operation }]
+    if ((output?.type === 'written' || output?.type === 'txn') && !output.done) return []
+    const own = valuesOf(input)
+    if (own.length === 0 || own.some((each) => writers.get(nameOf(each)) !== 1)) return []
+    const read = own.map((each) => found.get(nameOf(each))).find((index) => index !== undefined)
+    const index = toldIndex(operation) ?? ('at' in input ? input.at : undefined) ?? read
+    return index === undefined ? [] : [{ index, operation }]
   })
 }
-
-const nameOf = (key: string, value: string) => `${key} ${value}`
 
 function illegal(operations: readonly KvOperation[], why: string, ...those: Shown[]): Verdict {
   const lines = those.map(({ index, operation: { client, call, return: end, input, output } }) => {
@@ -74,7 +74,7 @@ function illegal(operations: readonly KvOperation[], why: string, ...those: Show
   })
   return {
     kind: 'illegal',
-    partition: those[0]!.operation.input.key,
+    partition: keysOf(those[0]!.operation.input)[0] ?? '',
     operations: operations.length,
     open: operations.filter(({ return: end }) => end === undefined).length,
     explanation: [why, ...lines].join('\n'),

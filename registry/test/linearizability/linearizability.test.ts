@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { Random } from '../../src/io/random.ts'
 import { check, complaint, type Verdict } from './check.ts'
 import type { Operation } from './history.ts'
-import { checkHistory, type KvInput, type KvOperation, type KvOutput, kvModel } from './kv.ts'
+import { checkHistory, type KvInput, type KvOperation, type KvOutput, kvModel, type TxnInput } from './kv.ts'
 import type { Model } from './model.ts'
-import { linearizableHistory, mutations } from './random.ts'
+import { linearizableHistory, mutations, txnMutations } from './random.ts'
 
 type Line = [client: string, call: number, end: number | undefined, input: KvInput, output?: KvOutput]
 const history = (...lines: Line[]): KvOperation[] =>
@@ -21,6 +21,16 @@ const finds = (value: string, modifyIndex: number, createIndex?: number): KvOutp
   type: 'read',
   found: { value, modifyIndex, ...(createIndex === undefined ? {} : { createIndex }) },
 })
+const txn = (...operations: TxnInput[]): KvInput => ({ type: 'txn', operations })
+const failedAt = (...failed: number[]): KvOutput => ({ type: 'txn', done: false, failed })
+const answers = (...results: Extract<KvOutput, { type: 'txn'; done: true }>['results']): KvOutput => {
+  return { type: 'txn', done: true, results }
+}
+const pair = (value: string | undefined, modifyIndex: number) => ({ value, modifyIndex })
+const setX = (value: string): TxnInput => ({ type: 'put', key: 'x', value })
+const setY = (value: string): TxnInput => ({ type: 'put', key: 'y', value })
+const getX: TxnInput = { type: 'get', key: 'x' }
+const getY: TxnInput = { type: 'get', key: 'y' }
 const nothing: KvOutput = { type: 'read', found: undefined }
 const nothingAt = (index: number): KvOutput => ({ type: 'read', found: undefined, index })
 
@@ -113,6 +123,53 @@ describe('the linearizability checker', () => {
           ['a', 20, 21, put('three'), done],
           ['a', 22, 23, get, finds('three', 11, 8)],
         ),
+      )
+    })
+
+    it('a transaction, whose operations see those before them, and which writes at one index', () => {
+      expectGood(
+        history(
+          [
+            'a',
+            0,
+            1,
+            txn(setX('one'), setY('one'), getX),
+            answers(pair(undefined, 5), pair(undefined, 5), pair('one', 5)),
+          ],
+          ['b', 2, 3, { type: 'get', key: 'y' }, finds('one', 5, 5)],
+          [
+            'a',
+            4,
+            5,
+            txn({ type: 'delete', key: 'x' }, { type: 'check-not-exists', key: 'x' }, setX('two')),
+            answers(),
+          ],
+          ['b', 6, 7, get, finds('two', 8, 8)],
+          ['a', 8, 9, txn(setY('three'), setY('four')), answers(pair(undefined, 9), pair(undefined, 9))],
+          ['b', 10, 11, txn(getX, getY), answers(pair('two', 8), pair('four', 9))],
+        ),
+      )
+    })
+
+    it('a transaction that failed, of which nothing is there, and which tells what it found', () => {
+      const begin: Line = ['a', 0, 1, put('one'), done]
+      const failing = txn(setY('lost'), { type: 'cas', key: 'x', value: 'two', index: 4 })
+      expectGood(
+        history(
+          begin,
+          ['b', 2, 3, get, finds('one', 5)],
+          ['a', 4, 5, failing, failedAt(1)],
+          ['b', 6, 7, txn(getX, getY), failedAt(1)],
+          ['b', 6, 7, txn({ type: 'check-index', key: 'x', index: 5 }), answers(pair(undefined, 5))],
+        ),
+      )
+    })
+
+    it('an open transaction, all of it or nothing of it', () => {
+      const open: Line = ['a', 0, undefined, txn(setX('one'), setY('one'))]
+      expectGood(history(open, ['b', 1, 2, get, nothing], ['b', 3, 4, { type: 'get', key: 'y' }, nothing]))
+      expectGood(
+        history(open, ['b', 1, 2, get, finds('one', 5)], ['b', 3, 4, { type: 'get', key: 'y' }, finds('one', 5)]),
       )
     })
 
@@ -241,6 +298,71 @@ describe('the linearizability checker', () => {
       )
     })
 
+    it('a transaction of which one key shows the effect and then the other does not', () => {
+      expectBad(
+        history(
+          ['a', 0, undefined, txn(setX('one'), setY('one'))],
+          ['b', 1, 2, get, finds('one', 5)],
+          ['b', 3, 4, { type: 'get', key: 'y' }, nothing],
+        ),
+      )
+    })
+
+    it('a transaction whose keys have different indexes', () => {
+      expectBad(
+        history(
+          ['a', 0, 1, txn(setX('one'), setY('one')), answers(pair(undefined, 5), pair(undefined, 5))],
+          ['b', 2, 3, { type: 'get', key: 'y' }, finds('one', 6)],
+        ),
+      )
+    })
+
+    it('a transaction that reads two keys at different moments', () => {
+      expectBad(
+        history(
+          ['a', 0, 1, txn(setX('one'), setY('one')), answers(pair(undefined, 5), pair(undefined, 5))],
+          ['a', 2, 20, txn(setX('two'), setY('two')), answers(pair(undefined, 6), pair(undefined, 6))],
+          ['b', 2, 20, txn(getX, getY), answers(pair('one', 5), pair('two', 6))],
+        ),
+      )
+    })
+
+    it('two who changed a key that the other had checked: write skew', () => {
+      const begin: Line[] = [
+        ['a', 0, 1, txn(setX('one'), setY('one')), answers(pair(undefined, 5), pair(undefined, 5))],
+      ]
+      const first = txn({ type: 'check-index', key: 'x', index: 5 }, setY('two'))
+      const second = txn({ type: 'check-index', key: 'y', index: 5 }, setX('two'))
+      expectGood(history(...begin, ['a', 2, 9, first, answers(pair(undefined, 5))], ['b', 2, 9, second, failedAt(0)]))
+      expectBad(
+        history(
+          ...begin,
+          ['a', 2, 9, first, answers(pair(undefined, 5))],
+          ['b', 2, 9, second, answers(pair(undefined, 5))],
+        ),
+      )
+    })
+
+    it('a transaction that failed and is there all the same, or failed without a reason', () => {
+      const begin: Line[] = [
+        ['a', 0, 1, put('one'), done],
+        ['a', 2, 3, get, finds('one', 5)],
+      ]
+      const stale: TxnInput = { type: 'cas', key: 'x', value: 'two', index: 4 }
+      expectBad(
+        history(
+          ...begin,
+          ['b', 4, 5, txn(setY('lost'), stale), failedAt(1)],
+          ['b', 6, 7, txn(getY), answers(pair('lost', 9))],
+        ),
+      )
+      expectBad(history(...begin, ['b', 4, 5, txn({ ...stale, index: 5 }), failedAt(0)]))
+      expectBad(history(...begin, ['b', 4, 5, txn(setX('three')), failedAt(0)]))
+      expectBad(
+        history(...begin, ['b', 4, 5, txn(getX, { type: 'check-not-exists', key: 'x' }), answers(pair('one', 5))]),
+      )
+    })
+
     it('a check-and-set that lost against nobody', () => {
       expectBad(
         history(['a', 0, 1, put('one'), done], ['a', 2, 3, get, finds('one', 5)], ['a', 4, 5, cas('two', 5), lost]),
@@ -307,6 +429,54 @@ describe('the linearizability checker', () => {
       assert.ok(mutants > 30, `${mutants} mutants`)
     })
   }
+
+  const transactional = { ...shape, operations: 120, open: 0.05, transactions: 0.4 }
+
+  it('accepts random histories with transactions that were made from an order', () => {
+    let failed = 0
+    for (let seed = 1; seed <= 100; seed++) {
+      const operations = linearizableHistory(seed, transactional)
+      failed += operations.filter(({ output }) => output?.type === 'txn' && !output.done).length
+      assert.equal(complaint(checkHistory(operations)), undefined, `seed ${seed}`)
+    }
+    assert.ok(failed > 500, `${failed} failed`)
+  })
+
+  for (const [name, mutate] of Object.entries({ ...mutations, ...txnMutations })) {
+    it(`rejects a random history with transactions and ${name}`, () => {
+      let mutants = 0
+      for (let seed = 1; seed <= 25; seed++) {
+        const mutant = mutate(linearizableHistory(seed, transactional), new Random(seed))
+        if (mutant === undefined) continue
+        mutants++
+        assert.equal(checkHistory(mutant).kind, 'illegal', `seed ${seed}`)
+        assert.equal(check(kvModel, mutant).kind, 'illegal', `seed ${seed}, by search`)
+      }
+      assert.ok(mutants > 10, `${mutants} mutants`)
+    })
+  }
+
+  it('agrees with trying every order, on small histories of transactions with answers mixed up', () => {
+    const verdicts = { linearizable: 0, illegal: 0, unknown: 0 }
+    for (let seed = 1; seed <= 1000; seed++) {
+      const random = new Random(seed)
+      const made = linearizableHistory(seed, { operations: 6, keys: 2, clients: 4, open: 0.2, transactions: 0.7 })
+      const operations = made.map((operation): KvOperation => {
+        const { input, output } = operation
+        if (output?.type !== 'txn' || input.type !== 'txn' || !random.chance(0.4)) return operation
+        if (!output.done) return { ...operation, output: answers(...input.operations.map(() => undefined)) }
+        if (random.chance(0.5)) return { ...operation, output: failedAt(0) }
+        const results = output.results.map(
+          (found) => found && { ...found, modifyIndex: found.modifyIndex + random.between(-1, 1) },
+        )
+        return { ...operation, output: answers(...results) }
+      })
+      const { kind } = check(kvModel, operations)
+      assert.equal(kind, anyOrder(operations) ? 'linearizable' : 'illegal', `seed ${seed}`)
+      verdicts[kind]++
+    }
+    assert.ok(verdicts.linearizable > 200 && verdicts.illegal > 200, JSON.stringify(verdicts))
+  })
 
   it('agrees with trying every order, on small histories with answers mixed up', () => {
     const verdicts = { linearizable: 0, illegal: 0, unknown: 0 }

@@ -17,8 +17,11 @@ export interface Model<State, Input, Output> {
   stateKey(state: State): string
   /** Says more of each operation than its caller knew, from what others saw; leaves out what says nothing. */
   prepare?(operations: readonly Operation<Input, Output>[]): Operation<Input, Output>[]
-  /** In every order that fits, operations that have a rank stand in its order, as far as they have to be placed. */
-  rank?(operation: Operation<Input, Output>): number | undefined
+  /**
+   * Of each operation of a part: in every order that fits, those that have a rank stand in its order, as far as they have
+   * to be placed.
+   */
+  ranks?(operations: readonly Operation<Input, Output>[]): (number | undefined)[]
   /** Open operations of the same class do the same, so that the one that was called first may as well come first. */
   openClass?(input: Input): string | undefined
   describe(input: Input, output: Output | undefined): string

@@ -103,7 +103,8 @@ export class Search<State, Input, Output> {
       this.#openBefore[operation] = classes.get(name) ?? -1
       classes.set(name, operation)
     }
-    const ranks = operations.map((operation) => (operation.return === undefined ? undefined : model.rank?.(operation)))
+    const given = model.ranks?.(operations)
+    const ranks = operations.map(({ return: end }, at) => (end === undefined ? undefined : given?.[at]))
     const inOrder = [...new Set(ranks.filter((rank) => rank !== undefined))].sort((one, other) => one - other)
     const places = new Map(inOrder.map((rank, at) => [rank, at]))
     this.#rank = Int32Array.from(ranks, (rank) => (rank === undefined ? -1 : places.get(rank)!))

@@ -145,7 +145,7 @@ export class Client {
     return this.#write({ type: 'put', key, value: `${this.#options.name}.${this.#count++}` })
   }
 
-  async #write(input: Exclude<KvInput, { type: 'get' }>): Promise<void> {
+  async #write(input: Exclude<KvInput, { type: 'get' | 'txn' }>): Promise<void> {
     const { recorder, name, counts } = this.#options
     const call = recorder.called(name, input, performance.now())
     const condition = 'index' in input ? `?cas=${input.index}` : ''
