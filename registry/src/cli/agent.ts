@@ -4,6 +4,7 @@ import { Agent, type AgentOptions } from '../agent/agent.ts'
 import { dnsDefaults } from '../dns/options.ts'
 import { dnsServer } from '../dns/server.ts'
 import { httpApp } from '../http/app.ts'
+import { directAnswers } from '../http/direct.ts'
 import { serve } from '../http/server.ts'
 import type { Log } from '../io/io.ts'
 import { type NodeIo, openIo } from '../io/node.ts'
@@ -172,10 +173,12 @@ async function openFaces(
   io: NodeIo,
   { log, banner, closers }: Pick<Running, 'log' | 'banner' | 'closers'>,
 ): Promise<Ports> {
-  const app = httpApp(agent, { clock: io.clock, random: io.random, log, pretty: config.dev })
+  const http = { clock: io.clock, random: io.random, log, pretty: config.dev }
+  const app = httpApp(agent, http)
+  const direct = directAnswers(agent, http)
   const ports: Ports = { http: -1, dns: -1, rpc: -1 }
   for (const host of config.ports.http < 0 ? [] : config.clients) {
-    const listening = await serve(app, { host, port: config.ports.http, flag: '-http-port', log })
+    const listening = await serve(app, { host, port: config.ports.http, flag: '-http-port', log, direct })
     closers.push(() => listening.close())
     ports.http = listening.port
   }
@@ -183,7 +186,7 @@ async function openFaces(
     banner('==> Starting Consul agent RPC...')
     for (const host of config.clients) {
       try {
-        const listening = await serve(app, { host, port: config.ports.rpc, flag: '-rpc-port', log })
+        const listening = await serve(app, { host, port: config.ports.rpc, flag: '-rpc-port', log, direct })
         closers.push(() => listening.close())
         ports.rpc = listening.port
       } catch (error) {

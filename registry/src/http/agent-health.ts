@@ -3,7 +3,7 @@ import type { AgentSurface, LocalCheck } from '../agent/surface.ts'
 import { Refused } from '../errors.ts'
 import { isMaintenance } from '../health/status.ts'
 import type { ServiceDefinition } from '../model.ts'
-import { type Asked, type Endpoint, json } from './endpoint.ts'
+import { type Answer, type Asked, type Endpoint, json } from './endpoint.ts'
 import { sortedChecks, sortedServices } from './local.ts'
 import { agentCheck, agentService } from './shapes.ts'
 
@@ -19,7 +19,7 @@ export function healthEndpoint(surface: AgentSurface): Endpoint[] {
   ]
 }
 
-function byName(surface: AgentSurface, asked: Asked): Response {
+function byName(surface: AgentSurface, asked: Asked): Answer {
   if (asked.name === '') throw new Refused('Bad request: Missing service Name')
   const found = sortedServices(surface)
     .filter(({ name }) => name === asked.name)
@@ -29,7 +29,7 @@ function byName(surface: AgentSurface, asked: Asked): Response {
   return answer(asked, statusCode[worst], worst, found)
 }
 
-function byId(surface: AgentSurface, asked: Asked): Response {
+function byId(surface: AgentSurface, asked: Asked): Answer {
   if (asked.name === '') throw new Refused('Bad request: Missing serviceID')
   const service = sortedServices(surface).find(({ id }) => id === asked.name)
   if (service === undefined) {
@@ -86,11 +86,11 @@ function worse(a: Aggregated, b: Aggregated): Aggregated {
 }
 
 /** As JSON, or as one word for who asks for text. */
-function answer(asked: Asked, status: number, reason: string, body: unknown): Response {
+function answer(asked: Asked, status: number, reason: string, body: unknown): Answer {
   // A header cannot hold every character a name can.
   const headers = { 'X-Consul-Reason': reason.replace(/[^\x20-\x7e]/g, '?') }
   const wantsText =
-    asked.query.get('format') === 'text' || (asked.request.headers.get('accept') ?? '').startsWith('text/plain')
+    asked.query.get('format') === 'text' || (asked.request.header('accept') ?? '').startsWith('text/plain')
   if (!wantsText) return json(asked, body, headers, status)
-  return new Response(reason, { status, headers: { 'Content-Type': 'text/plain', ...headers } })
+  return { status, headers: { 'Content-Type': 'text/plain', ...headers }, body: reason }
 }

@@ -3,7 +3,7 @@ import type { AgentSurface } from '../agent/surface.ts'
 import { BadRequest, NotFound } from '../errors.ts'
 import type { CheckDefinition } from '../health/definition.ts'
 import { nodeMaintenanceId, serviceMaintenancePrefix } from '../health/status.ts'
-import { type Asked, type Endpoint, empty } from './endpoint.ts'
+import { type Answer, type Asked, type Endpoint, empty } from './endpoint.ts'
 import { localServices } from './local.ts'
 
 export function maintenanceEndpoints(surface: AgentSurface): Endpoint[] {
@@ -13,7 +13,7 @@ export function maintenanceEndpoints(surface: AgentSurface): Endpoint[] {
   ]
 }
 
-function nodeMaintenance(surface: AgentSurface, { query }: Asked): Promise<Response> {
+function nodeMaintenance(surface: AgentSurface, { query }: Asked): Promise<Answer> {
   const enable = enabled(query)
   return set(surface, enable, {
     ...maintenanceCheck('node', query),
@@ -22,7 +22,7 @@ function nodeMaintenance(surface: AgentSurface, { query }: Asked): Promise<Respo
   })
 }
 
-function serviceMaintenance(surface: AgentSurface, { name, query }: Asked): Promise<Response> {
+function serviceMaintenance(surface: AgentSurface, { name, query }: Asked): Promise<Answer> {
   if (name === '') throw new BadRequest('Missing service ID')
   const enable = enabled(query)
   if (!localServices(surface).has(name)) throw new NotFound(`No service registered with ID ${JSON.stringify(name)}`)
@@ -35,7 +35,7 @@ function serviceMaintenance(surface: AgentSurface, { name, query }: Asked): Prom
 }
 
 /** Enabling twice keeps the first reason, as in Consul. */
-async function set(surface: AgentSurface, enable: boolean, check: CheckDefinition): Promise<Response> {
+async function set(surface: AgentSurface, enable: boolean, check: CheckDefinition): Promise<Answer> {
   const on = surface.local.checks().some(({ result }) => result.id === check.id)
   if (enable && !on) await surface.local.registerCheck(check)
   if (!enable && on) await surface.local.deregisterCheck(check.id)

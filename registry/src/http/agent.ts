@@ -10,7 +10,7 @@ import { healthEndpoint } from './agent-health.ts'
 import { maintenanceEndpoints } from './agent-maintenance.ts'
 import { readBody } from './body.ts'
 import { Fields, parseJson } from './decode.ts'
-import { type Asked, type Endpoint, empty, type HttpOptions, json } from './endpoint.ts'
+import { type Answer, type Asked, type Endpoint, empty, type HttpOptions, json } from './endpoint.ts'
 import { filterOf } from './filter.ts'
 import { encode } from './json.ts'
 import { localServices, sortedChecks, sortedServices } from './local.ts'
@@ -72,7 +72,7 @@ function self(surface: AgentSurface): unknown {
   }
 }
 
-function members(surface: AgentSurface, asked: Asked): Response {
+function members(surface: AgentSurface, asked: Asked): Answer {
   const { query } = asked
   const segment = query.get('segment') ?? ''
   if (segment !== '' && segment !== '_all') {
@@ -83,14 +83,14 @@ function members(surface: AgentSurface, asked: Asked): Response {
   return json(asked, surface.members(pool).map(consulMember))
 }
 
-function services(surface: AgentSurface, asked: Asked): Response {
+function services(surface: AgentSurface, asked: Asked): Answer {
   const keep = filterOf(asked.query, serviceShape)
   const all = sortedServices(surface).map(agentService)
   const kept = keep === undefined ? all : all.filter(keep)
   return json(asked, Object.fromEntries(kept.map((each) => [each.ID, each])))
 }
 
-function checks(surface: AgentSurface, asked: Asked): Response {
+function checks(surface: AgentSurface, asked: Asked): Answer {
   let keep: ReturnType<typeof filterOf>
   try {
     keep = filterOf(asked.query, checkShape)
@@ -107,7 +107,7 @@ function checks(surface: AgentSurface, asked: Asked): Response {
 }
 
 /** One service; with `?hash=` waits until its content is another one. */
-async function service(surface: AgentSurface, options: HttpOptions, asked: Asked): Promise<Response> {
+async function service(surface: AgentSurface, options: HttpOptions, asked: Asked): Promise<Answer> {
   const { name, query } = asked
   const look = () => {
     const found = localServices(surface).get(name)
@@ -137,7 +137,7 @@ function contentHash(content: string): string {
   return hash.toString(16).padStart(16, '0')
 }
 
-async function registerService(surface: AgentSurface, options: HttpOptions, asked: Asked): Promise<Response> {
+async function registerService(surface: AgentSurface, options: HttpOptions, asked: Asked): Promise<Answer> {
   const { service, checks } = serviceRegistration(parseJson(await readBody(asked.request)))
   for (const warning of dnsWarnings(service)) options.log('warn', 'agent', warning)
   const replace = /^(1|t|T|true|TRUE|True)$/.test(asked.query.get('replace-existing-checks') ?? '')
@@ -146,13 +146,13 @@ async function registerService(surface: AgentSurface, options: HttpOptions, aske
 }
 
 /** An id that is not registered is fine, as in Consul 1.8: deregistering twice is what clients do when they stop. */
-async function deregisterService(surface: AgentSurface, { name }: Asked): Promise<Response> {
+async function deregisterService(surface: AgentSurface, { name }: Asked): Promise<Answer> {
   if (name === '') throw new Refused('ServiceID missing')
   await fineIfGone(surface.local.deregisterService(name))
   return empty()
 }
 
-async function registerCheck(surface: AgentSurface, asked: Asked): Promise<Response> {
+async function registerCheck(surface: AgentSurface, asked: Asked): Promise<Answer> {
   const check = checkRegistration(parseJson(await readBody(asked.request)))
   if (check.serviceId !== '' && !localServices(surface).has(check.serviceId)) {
     throw new Refused(`ServiceID ${JSON.stringify(check.serviceId)} does not exist`)
@@ -161,7 +161,7 @@ async function registerCheck(surface: AgentSurface, asked: Asked): Promise<Respo
   return empty()
 }
 
-async function deregisterCheck(surface: AgentSurface, { name }: Asked): Promise<Response> {
+async function deregisterCheck(surface: AgentSurface, { name }: Asked): Promise<Answer> {
   if (name === '') throw new Refused('CheckID missing')
   await fineIfGone(surface.local.deregisterCheck(name))
   return empty()
@@ -175,7 +175,7 @@ async function fineIfGone(done: Promise<void>): Promise<void> {
   }
 }
 
-async function updateCheck(surface: AgentSurface, asked: Asked): Promise<Response> {
+async function updateCheck(surface: AgentSurface, asked: Asked): Promise<Answer> {
   const fields = new Fields(parseJson(await readBody(asked.request)), 'checkUpdate')
   const status = fields.text('Status')
   if (status !== 'passing' && status !== 'warning' && status !== 'critical') {
@@ -196,7 +196,7 @@ async function updateTtl(surface: AgentSurface, id: string, status: CheckStatus,
   }
 }
 
-async function join(surface: AgentSurface, { name, query }: Asked): Promise<Response> {
+async function join(surface: AgentSurface, { name, query }: Asked): Promise<Answer> {
   const pool = query.get('wan') ? 'wan' : 'lan'
   if (pool === 'wan' && !surface.identity.server) throw new Refused('Must be a server to join WAN cluster')
   if (name === '') throw joinFailed(['Failed to resolve : lookup : no such host'])
@@ -221,12 +221,12 @@ function joinFailed(reasons: string[]): Refused {
   return new Refused(`${count} occurred:\n${reasons.map((reason) => `\t* ${reason}\n`).join('')}\n`)
 }
 
-async function leave(surface: AgentSurface): Promise<Response> {
+async function leave(surface: AgentSurface): Promise<Answer> {
   await surface.leave()
   return empty()
 }
 
-async function forceLeave(surface: AgentSurface, { name, query }: Asked): Promise<Response> {
+async function forceLeave(surface: AgentSurface, { name, query }: Asked): Promise<Answer> {
   try {
     await surface.forceLeave(name, query.has('prune'))
   } catch (error) {

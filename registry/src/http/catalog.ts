@@ -6,7 +6,7 @@ import type { CheckResult, NodeDefinition, ServiceDefinition } from '../model.ts
 import type { Command } from '../store/command.ts'
 import { readBody } from './body.ts'
 import { Fields, parseJson } from './decode.ts'
-import { type Asked, type Endpoint, type HttpOptions, json } from './endpoint.ts'
+import { type Answer, type Asked, type Endpoint, type HttpOptions, json } from './endpoint.ts'
 import { filterOf } from './filter.ts'
 import { consistency, FailedRead, localOnly, nodeMeta, type Question, reading, readOptions } from './query.ts'
 import { isAnyAddress, serviceAddresses, weightsOf } from './registration.ts'
@@ -14,7 +14,7 @@ import { nodeShape, type Shape, serviceNodeShape, serviceShape } from './selecto
 import { consulNode, nodeService, serviceNode } from './shapes.ts'
 
 export function catalogEndpoints(surface: AgentSurface, options: HttpOptions): Endpoint[] {
-  const read = (answer: (asked: Asked, read: CatalogRead) => Promise<Response>) => ({
+  const read = (answer: (asked: Asked, read: CatalogRead) => Promise<Answer>) => ({
     GET: (asked: Asked) => answer(asked, catalogRead(surface, options, asked)),
   })
   return [
@@ -23,7 +23,7 @@ export function catalogEndpoints(surface: AgentSurface, options: HttpOptions): E
     { path: '/v1/catalog/datacenters', verbs: { GET: (asked) => json(asked, surface.datacenters()) } },
     { path: '/v1/catalog/nodes', verbs: read(nodes) },
     { path: '/v1/catalog/services', verbs: read(services) },
-    { path: '/v1/catalog/service/', verbs: read(service) },
+    { path: '/v1/catalog/service/', hot: true, verbs: read(service) },
     { path: '/v1/catalog/node/', verbs: read((asked, each) => node(surface, asked, each, 'map')) },
     { path: '/v1/catalog/node-services/', verbs: read((asked, each) => node(surface, asked, each, 'list')) },
   ]
@@ -52,7 +52,7 @@ export function catalogRead(surface: AgentSurface, options: HttpOptions, asked: 
   }
 }
 
-async function nodes(asked: Asked, read: CatalogRead): Promise<Response> {
+async function nodes(asked: Asked, read: CatalogRead): Promise<Answer> {
   const wanted = nodeMeta(asked.query)
   const { rows, headers } = await read(
     { topics: [{ kind: 'nodes' }], look: (view) => view.nodes() },
@@ -61,7 +61,7 @@ async function nodes(asked: Asked, read: CatalogRead): Promise<Response> {
   return json(asked, rows, headers)
 }
 
-async function services(asked: Asked, read: CatalogRead): Promise<Response> {
+async function services(asked: Asked, read: CatalogRead): Promise<Answer> {
   const wanted = nodeMeta(asked.query)
   // Consul 1.8 does not filter here; names are not rows.
   asked.query.delete('filter')
@@ -91,7 +91,7 @@ async function services(asked: Asked, read: CatalogRead): Promise<Response> {
   return json(asked, Object.fromEntries(value), headers)
 }
 
-async function service(asked: Asked, read: CatalogRead): Promise<Response> {
+async function service(asked: Asked, read: CatalogRead): Promise<Answer> {
   const { name, query } = asked
   if (name === '') throw new BadRequest('Missing service name')
   const tags = query.getAll('tag')
@@ -107,7 +107,7 @@ async function service(asked: Asked, read: CatalogRead): Promise<Response> {
 }
 
 /** A node by name or by id. */
-async function node(surface: AgentSurface, asked: Asked, read: CatalogRead, form: 'map' | 'list'): Promise<Response> {
+async function node(surface: AgentSurface, asked: Asked, read: CatalogRead, form: 'map' | 'list'): Promise<Answer> {
   if (asked.name === '') throw new BadRequest('Missing node name')
   const name = surface.view.nodeById(asked.name)?.name ?? asked.name
   const { value, rows, headers } = await read(
@@ -125,7 +125,7 @@ async function node(surface: AgentSurface, asked: Asked, read: CatalogRead, form
   return json(asked, found, headers)
 }
 
-async function register(surface: AgentSurface, asked: Asked): Promise<Response> {
+async function register(surface: AgentSurface, asked: Asked): Promise<Answer> {
   const fields = new Fields(parseJson(await readBody(asked.request)), 'RegisterRequest')
   const command = registration(fields, surface.identity.datacenter)
   localOnly(surface, fields.text('Datacenter') || (asked.query.get('dc') ?? ''))
@@ -234,7 +234,7 @@ export function badNodeId(id: string): string | undefined {
   return `Bad node ID: uuid string is ${id.length === 36 ? 'badly formatted' : 'wrong length'}`
 }
 
-async function deregister(surface: AgentSurface, asked: Asked): Promise<Response> {
+async function deregister(surface: AgentSurface, asked: Asked): Promise<Answer> {
   const fields = new Fields(parseJson(await readBody(asked.request)), 'DeregisterRequest')
   const node = fields.text('Node')
   const serviceId = fields.text('ServiceID')

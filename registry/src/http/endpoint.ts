@@ -17,44 +17,80 @@ export interface HttpOptions {
   waitMax?: Millis
 }
 
-/** One request, its target read. */
+/** What came with a request besides its target. */
+export interface Sent {
+  /** By its name in lower case; null when there is none. */
+  header(name: string): string | null
+  /** Fires when the client is gone. */
+  readonly signal: AbortSignal
+  /** The body, whole. @throws Overlong once more than `bytesMax` bytes have come; Abandoned when the client broke off */
+  content(bytesMax: number): Promise<Uint8Array>
+}
+
+/** A body goes on beyond what was asked for. */
+export class Overlong extends Error {
+  override name = 'Overlong'
+  /** How many bytes have come so far. */
+  readonly bytes: number
+
+  constructor(bytes: number) {
+    super(`${bytes} bytes have come, and there are more`)
+    this.bytes = bytes
+  }
+}
+
+/** The client went away: there is nobody to answer. */
+export class Abandoned extends Error {
+  override name = 'Abandoned'
+}
+
+/** One request, its target read. Nobody changes `query`. */
 export interface Asked {
   /** What follows the endpoint's path, decoded; '' when the path is exact. */
   name: string
   query: URLSearchParams
-  request: Request
+  request: Sent
   pretty: boolean
 }
 
+/** What goes back. Nobody changes one that was given away: it may be shared. */
+export interface Answer {
+  readonly status: number
+  /** Without Content-Length, which follows from the body. */
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string | Uint8Array
+}
+
 export type Verb = 'GET' | 'PUT' | 'POST' | 'DELETE'
-export type Answerer = (asked: Asked) => Response | Promise<Response>
+export type Answerer = (asked: Asked) => Answer | Promise<Answer>
 
 export interface Endpoint {
   /** Exact, or a prefix when it ends in `/`. */
   path: string
+  /** Asked so often that the listener answers it itself (`direct.ts`). */
+  hot?: true
   /** In the order in which `Allow` names them. */
   verbs: Partial<Record<Verb, Answerer>>
 }
 
+const jsonType = { 'Content-Type': 'application/json' }
+
 /** A JSON answer. */
-export function json(asked: Asked, value: unknown, headers?: Record<string, string>, status = 200): Response {
+export function json(asked: Asked, value: unknown, headers?: Record<string, string>, status = 200): Answer {
   const text = encode(value)
-  return new Response(asked.pretty ? `${indented(text)}\n` : text, {
+  return {
     status,
-    headers: headers === undefined ? { 'Content-Type': 'application/json' } : withType('application/json', headers),
-  })
+    headers: headers === undefined ? jsonType : { ...jsonType, ...headers },
+    body: asked.pretty ? `${indented(text)}\n` : text,
+  }
 }
 
 /** A plain text answer: errors, and a few words for people. */
-export function text(status: number, message: string, headers?: Record<string, string>): Response {
-  return new Response(message, { status, headers: withType('text/plain; charset=utf-8', headers) })
+export function text(status: number, message: string, headers?: Record<string, string>): Answer {
+  return { status, headers: { 'Content-Type': 'text/plain; charset=utf-8', ...headers }, body: message }
 }
 
 /** An answer without a body and without a type. */
-export function empty(status = 200, headers?: Record<string, string>): Response {
-  return new Response(null, { status, headers: { 'Content-Length': '0', ...headers } })
-}
-
-function withType(type: string, headers?: Record<string, string>): Record<string, string> {
-  return { 'Content-Type': type, ...headers }
+export function empty(status = 200, headers: Record<string, string> = {}): Answer {
+  return { status, headers, body: '' }
 }

@@ -4,17 +4,17 @@ import { BadRequest } from '../errors.ts'
 import type { Check, Instance, Node } from '../model.ts'
 import type { Indexed, Topic, View } from '../store/view.ts'
 import { type CatalogRead, catalogRead } from './catalog.ts'
-import { type Asked, type Endpoint, type HttpOptions, json } from './endpoint.ts'
+import { type Answer, type Asked, type Endpoint, type HttpOptions, json } from './endpoint.ts'
 import { nodeMeta } from './query.ts'
 import { checkServiceNodeShape, checkShape } from './selector.ts'
 import { checkServiceNode, consulCheck } from './shapes.ts'
 
 export function healthEndpoints(surface: AgentSurface, options: HttpOptions): Endpoint[] {
-  const read = (answer: (asked: Asked, read: CatalogRead) => Promise<Response>) => ({
+  const read = (answer: (asked: Asked, read: CatalogRead) => Promise<Answer>) => ({
     GET: (asked: Asked) => answer(asked, catalogRead(surface, options, asked)),
   })
   return [
-    { path: '/v1/health/service/', verbs: read(service) },
+    { path: '/v1/health/service/', hot: true, verbs: read(service) },
     {
       path: '/v1/health/node/',
       verbs: read((asked, each) => {
@@ -39,7 +39,7 @@ export function healthEndpoints(surface: AgentSurface, options: HttpOptions): En
   ]
 }
 
-async function service(asked: Asked, read: CatalogRead): Promise<Response> {
+async function service(asked: Asked, read: CatalogRead): Promise<Answer> {
   const { query } = asked
   const name = required(asked, 'Missing service name')
   const tags = query.getAll('tag')
@@ -61,7 +61,7 @@ async function checks(
   read: CatalogRead,
   topics: Topic[],
   look: (view: View) => Indexed<Check[]>,
-): Promise<Response> {
+): Promise<Answer> {
   const wanted = nodeMeta(asked.query)
   const nodes = (view: View) => {
     const found = look(view)

@@ -4,7 +4,7 @@ import { BadRequest } from '../errors.ts'
 import type { KvPair } from '../model.ts'
 import type { Command } from '../store/command.ts'
 import { readBody } from './body.ts'
-import { type Asked, type Endpoint, empty, type HttpOptions, json } from './endpoint.ts'
+import { type Answer, type Asked, type Endpoint, empty, type HttpOptions, json } from './endpoint.ts'
 import { exact } from './json.ts'
 import { FailedRead, localOnly, parseUint64, reading, readOptions } from './query.ts'
 
@@ -12,6 +12,7 @@ export function kvEndpoints(surface: AgentSurface, options: HttpOptions): Endpoi
   return [
     {
       path: '/v1/kv/',
+      hot: true,
       verbs: {
         GET: (asked) => get(surface, options, asked),
         PUT: (asked) => put(surface, asked),
@@ -21,7 +22,7 @@ export function kvEndpoints(surface: AgentSurface, options: HttpOptions): Endpoi
   ]
 }
 
-async function get(surface: AgentSurface, options: HttpOptions, asked: Asked): Promise<Response> {
+async function get(surface: AgentSurface, options: HttpOptions, asked: Asked): Promise<Answer> {
   const read = readOptions(asked, options)
   const { query, name: key } = asked
   const keys = query.has('keys')
@@ -56,7 +57,7 @@ async function get(surface: AgentSurface, options: HttpOptions, asked: Asked): P
   }
 }
 
-async function put(surface: AgentSurface, asked: Asked): Promise<Response> {
+async function put(surface: AgentSurface, asked: Asked): Promise<Answer> {
   const { query, name: key } = asked
   requireKey(key)
   refuseConflict(query, ['cas', 'acquire', 'release'])
@@ -72,7 +73,7 @@ async function put(surface: AgentSurface, asked: Asked): Promise<Response> {
   return json(asked, (await surface.write(command)).value)
 }
 
-async function remove(surface: AgentSurface, asked: Asked): Promise<Response> {
+async function remove(surface: AgentSurface, asked: Asked): Promise<Answer> {
   const { query, name: key } = asked
   const recurse = query.has('recurse')
   if (!recurse) requireKey(key)
@@ -114,9 +115,9 @@ export function consulPair(pair: KvPair) {
   }
 }
 
-function raw(pair: KvPair, headers: Record<string, string>): Response {
-  const bytes = Buffer.from(pair.value, 'base64')
-  return new Response(bytes, {
+function raw(pair: KvPair, headers: Record<string, string>): Answer {
+  return {
+    status: 200,
     headers: {
       'Content-Type': 'text/plain',
       // Whatever was stored, a browser shall neither guess its type nor run it.
@@ -124,5 +125,6 @@ function raw(pair: KvPair, headers: Record<string, string>): Response {
       'Content-Security-Policy': 'sandbox',
       ...headers,
     },
-  })
+    body: Buffer.from(pair.value, 'base64'),
+  }
 }

@@ -8,8 +8,7 @@ import { BadRequest, NoLeader, Refused } from '../errors.ts'
 import { parseDuration } from '../health/duration.ts'
 import type { Index, Millis, Node } from '../model.ts'
 import type { Indexed, Topic, View } from '../store/view.ts'
-import { Abandoned } from './body.ts'
-import type { Asked, HttpOptions } from './endpoint.ts'
+import { Abandoned, type Asked, type HttpOptions } from './endpoint.ts'
 
 export interface ReadOptions {
   /** Answer once the index is above this; 0: at once. */
@@ -69,7 +68,7 @@ export function readOptions(asked: Asked, options: HttpOptions): ReadOptions {
     }
     read.freshness = 'consistent'
   }
-  if (query.has('cached')) useCache(read, asked.request.headers.get('cache-control'))
+  if (query.has('cached')) useCache(read, asked.request.header('cache-control'))
   read.dc = query.get('dc') ?? ''
   return read
 }

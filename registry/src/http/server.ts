@@ -1,8 +1,11 @@
 /** The listener under the HTTP application: sockets, limits, and an orderly end.  [door] */
-import { createServer, type ServerResponse, STATUS_CODES } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Log } from '../io/io.ts'
+import { bodyBytesMax } from './body.ts'
+import type { Direct } from './direct.ts'
+import { Abandoned, type Answer, type Sent } from './endpoint.ts'
 
 export interface Listening {
   host: string
@@ -22,6 +25,8 @@ export interface ServeOptions {
   /** The option that chose the port, for the error when it is taken. */
   flag?: string
   log?: Log
+  /** Is asked first; the application has what it leaves. */
+  direct?: Direct
 }
 
 /** Anything with a fetch, as Hono has. */
@@ -36,7 +41,7 @@ const graceMillis = 200
  */
 export async function serve(
   app: Application,
-  { host, port, flag = '-http-port', log }: ServeOptions,
+  { host, port, flag = '-http-port', log, direct }: ServeOptions,
 ): Promise<Listening> {
   const listener = getRequestListener((request, bindings) => app.fetch(request, bindings), {
     // HTTP/1.0 requests without a Host header are fine, as health checks of load balancers send them.
@@ -50,6 +55,9 @@ export async function serve(
       })
     },
   })
+  const take = (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    if (direct === undefined || !answeredDirectly(direct, incoming, outgoing)) void listener(incoming, outgoing)
+  }
   /** The last answer begun on each connection. */
   const latest = new WeakMap<Socket, ServerResponse>()
   const server = createServer(
@@ -65,8 +73,8 @@ export async function serve(
       // Pipelined requests are answered one after the other: a read sees the write before it (RFC 9112 §9.3.2).
       const before = latest.get(incoming.socket)
       latest.set(incoming.socket, outgoing)
-      if (before === undefined || before.writableEnded) void listener(incoming, outgoing)
-      else before.once('close', () => void (outgoing.destroyed || listener(incoming, outgoing)))
+      if (before === undefined || before.writableEnded) take(incoming, outgoing)
+      else before.once('close', () => void (outgoing.destroyed || take(incoming, outgoing)))
     },
   )
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
@@ -100,6 +108,72 @@ export async function serve(
         server.closeIdleConnections()
       }),
   }
+}
+
+/** False: nothing was done. */
+function answeredDirectly(direct: Direct, incoming: IncomingMessage, outgoing: ServerResponse): boolean {
+  const { method = '', url = '', headers } = incoming
+  // What may not come in whole has the framework's care.
+  if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > bodyBytesMax) return false
+  const answer = direct(method, url, () => new IncomingRequest(incoming, outgoing))
+  if (answer === undefined) return false
+  if (answer instanceof Promise) void answer.then((settled) => write(outgoing, settled))
+  else write(outgoing, answer)
+  return true
+}
+
+/** A request whose body's length was announced, straight from the parser. */
+class IncomingRequest implements Sent {
+  readonly #incoming: IncomingMessage
+  readonly #outgoing: ServerResponse
+  #signal: AbortSignal | undefined
+
+  constructor(incoming: IncomingMessage, outgoing: ServerResponse) {
+    this.#incoming = incoming
+    this.#outgoing = outgoing
+  }
+
+  get signal(): AbortSignal {
+    if (this.#signal === undefined) {
+      const gone = new AbortController()
+      // Also after the whole answer has left; nobody listens any more then.
+      this.#outgoing.once('close', () => gone.abort())
+      if (this.#outgoing.destroyed) gone.abort()
+      this.#signal = gone.signal
+    }
+    return this.#signal
+  }
+
+  header(name: string): string | null {
+    const value = this.#incoming.headers[name]
+    return value === undefined ? null : String(value)
+  }
+
+  content(): Promise<Uint8Array> {
+    const incoming = this.#incoming
+    // The parser refuses what is no number, and ends the body after so many bytes.
+    const announced = Number(incoming.headers['content-length'] ?? 0)
+    if (announced === 0) return Promise.resolve(new Uint8Array(0))
+    return new Promise((resolve, reject) => {
+      const chunks: Uint8Array[] = []
+      let bytes = 0
+      incoming.on('data', (chunk: Uint8Array) => {
+        chunks.push(chunk)
+        bytes += chunk.length
+        if (bytes === announced) resolve(chunks.length === 1 ? chunk : Buffer.concat(chunks, bytes))
+      })
+      // Comes in any case; a promise that is settled already does not mind.
+      incoming.once('close', () => reject(new Abandoned('the client broke off while sending its body')))
+    })
+  }
+}
+
+function write(outgoing: ServerResponse, { status, headers, body }: Answer): void {
+  const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length
+  const fields = ['Content-Length', String(length)]
+  for (const [name, value] of Object.entries(headers)) fields.push(name, value)
+  outgoing.writeHead(status, fields)
+  outgoing.end(body)
 }
 
 function cannotListen(error: NodeJS.ErrnoException, host: string, port: number, flag: string): Error {

@@ -10,7 +10,7 @@ import { readBase64 } from './base64.ts'
 import { readBody } from './body.ts'
 import { badNodeId, catalogCheck, catalogService } from './catalog.ts'
 import { decodeFailed, Fields, parseJson } from './decode.ts'
-import { type Asked, type Endpoint, type HttpOptions, json, text } from './endpoint.ts'
+import { type Answer, type Asked, type Endpoint, type HttpOptions, json, text } from './endpoint.ts'
 import { consulPair } from './kv.ts'
 import { freshEnough, isUint64, localOnly, readOptions } from './query.ts'
 import { isAnyAddress } from './registration.ts'
@@ -23,7 +23,7 @@ export function txnEndpoints(surface: AgentSurface, options: HttpOptions): Endpo
   return [{ path: '/v1/txn', verbs: { PUT: (asked) => txn(surface, options, asked) } }]
 }
 
-async function txn(surface: AgentSurface, options: HttpOptions, asked: Asked): Promise<Response> {
+async function txn(surface: AgentSurface, options: HttpOptions, asked: Asked): Promise<Answer> {
   const bytes = await readBody(asked.request, 'txn_max_req_len')
   const given = decoding(() => listOf(bytes))
   if (given.length > operationsMax) {
@@ -49,7 +49,7 @@ async function answerReads(
   asked: Asked,
   operations: readonly ReadOperation[],
   refused: Applied | undefined,
-): Promise<Response> {
+): Promise<Answer> {
   const read = readOptions(asked, options)
   localOnly(surface, read.dc)
   const { view, knownLeader, lastContact } = await freshEnough(surface, { ...read, cached: false })

@@ -11,7 +11,7 @@ describe('npm consul', () => {
 
   before(async () => {
     node = new SingleNode()
-    listening = await serve(node.app, { host: '127.0.0.1', port: 0 })
+    listening = await serve(node.app, { host: '127.0.0.1', port: 0, direct: node.direct })
     consul = new Consul({ host: listening.host, port: listening.port })
   })
   after(() => listening.close())

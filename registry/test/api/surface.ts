@@ -7,6 +7,7 @@ import type { AgentSurface, Fresh, LocalSurface, Written } from '../../src/agent
 import { BadRequest, NoLeader, NotFound, Refused } from '../../src/errors.ts'
 import { Checks } from '../../src/health/checks.ts'
 import { httpApp } from '../../src/http/app.ts'
+import { type Direct, directAnswers } from '../../src/http/direct.ts'
 import type { HttpOptions } from '../../src/http/endpoint.ts'
 import type { LogLevel } from '../../src/io/io.ts'
 import { Random } from '../../src/io/random.ts'
@@ -56,6 +57,8 @@ export class SingleNode {
   readonly surface: AgentSurface
   readonly options: HttpOptions
   readonly app: ReturnType<typeof httpApp>
+  /** What the listener asks before the application. */
+  readonly direct: Direct
 
   /** @param leading false: a server that never had a leader, and so has nothing in its store */
   constructor({ leading = true, ...options }: Partial<HttpOptions> & { leading?: boolean } = {}) {
@@ -68,6 +71,7 @@ export class SingleNode {
     }
     this.surface = this.#surface()
     this.app = httpApp(this.surface, this.options)
+    this.direct = directAnswers(this.surface, this.options)
     if (leading)
       this.apply({ type: 'catalog.register', node: this.node, service: consulService(), checks: [serfHealth()] })
   }
