@@ -362,6 +362,26 @@ describe('a replica', () => {
       assert.equal(disk.peek(snapshots[1]!), undefined)
     })
 
+    it('starts from the log alone when the only one is damaged', async () => {
+      const { world, nodes, write } = await cluster(['a'], {
+        snapshotEntries: 10,
+        trailingEntries: 0,
+        wal: { segmentBytes: 300, zeroBytes: 0 },
+      })
+      for (let at = 0; at < 15; at++) await write(`w${at}`)
+      await world.runFor(50)
+      nodes.down('a', false)
+      const { disk } = world.nodes.get('a')!
+      const [snapshot, ...more] = disk.files().filter((file) => file.endsWith('.snapshot'))
+      assert.deepEqual(more, [])
+      const damaged = disk.peek(snapshot!)!
+      damaged[damaged.length - 20]! ^= 1
+      disk.poke(snapshot!, damaged)
+      nodes.start('a')
+      await until(world, () => nodes.member('a').list.writes.length === 15)
+      assert.ok(world.lines.some((line) => /damage on the disk: .*\.snapshot: .*nothing is lost/.test(line)))
+    })
+
     it('starts without a damaged part of the log that a snapshot holds, and puts it aside', async () => {
       const { world, nodes, write } = await cluster(['a'], {
         snapshotEntries: 10,

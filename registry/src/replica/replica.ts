@@ -529,8 +529,8 @@ export class Replica {
       })
     }
     await this.#snapshots.prune(this.#sender.files)
-    // The log on disk goes back to the older snapshot: should the newer be damaged, nothing is lost.
-    await this.#wal.compact((this.#snapshots.oldest?.mark.index ?? 0) + 1)
+    // The log on disk goes back to the older snapshot, or to its beginning: should the newer be damaged, nothing is lost.
+    await this.#wal.compact(this.#snapshots.heldTwice + 1)
   }
 
   // --- the others

@@ -79,9 +79,9 @@ export class Snapshots {
   find({ index, term }: SnapshotMark): SnapshotFile | undefined {
     return this.#files.find(({ mark }) => mark.index === index && mark.term === term)
   }
-  /** The oldest one that is kept. */
-  get oldest(): SnapshotFile | undefined {
-    return this.#files.at(-1)
+  /** Up to here two of them hold everything, so that one may be damaged; 0: there are no two. */
+  get heldTwice(): Index {
+    return this.#files[kept - 1]?.mark.index ?? 0
   }
 
   /** Durable when this resolves. Asks for a chunk, writes, and asks for the next, so the state may be cut as it is read. */
