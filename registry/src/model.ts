@@ -14,6 +14,8 @@ export type NodeName = string
 export type ServiceName = string
 export type ServiceId = string
 export type CheckId = string
+/** UUID in lower case, chosen before the session is in the log. */
+export type SessionId = string
 /** Standard base64 with padding; '' is the empty value. */
 export type Base64 = string
 
@@ -28,9 +30,37 @@ export interface KvPair extends Stamps {
   value: Base64
   /** An unsigned 64-bit number in decimal: JavaScript numbers lose bits above 2^53 and Consul's clients do not. */
   flags: string
-  /** How many times a lock was acquired on this key. Stays 0 until sessions arrive. */
+  /**
+   * How many times the lock on this key was acquired: a fencing token, as long as nobody writes the key without `release`
+   * or `acquire`, which makes it 0 (Consul 1.8).
+   */
   lockIndex: Index
+  /** Who holds the lock. */
+  session?: SessionId
 }
+
+/** What becomes of the keys a session holds when it ends. */
+export type SessionBehavior = 'release' | 'delete'
+
+/** What a client says of its session. `null` and `[]` are told apart because Consul's answers do. */
+export interface SessionDefinition {
+  id: SessionId
+  name: string
+  /** As the client spelled it; names compare without regard to case. */
+  node: NodeName
+  /** Whole nanoseconds, as Consul's answers have it; at most a minute of it counts, and nothing below 0. */
+  lockDelay: number
+  behavior: SessionBehavior
+  /** As the client wrote it; '' for none. */
+  ttl: string
+  /** The same; 0 for none. */
+  lasts: Millis
+  nodeChecks: CheckId[] | null
+  serviceChecks: CheckId[] | null
+  /** The older way to name checks; they count like the others. */
+  checks: CheckId[] | null
+}
+export interface Session extends SessionDefinition, Stamps {}
 
 /** What a registration says of a node; `null` and `{}` are told apart because Consul's answers do. */
 export interface NodeDefinition {

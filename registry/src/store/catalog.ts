@@ -5,6 +5,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type {
   Check,
+  CheckId,
   CheckResult,
   Index,
   Node,
@@ -20,6 +21,14 @@ import { nodeChange, refusal } from './registration.ts'
 import { CatalogRows, type CatalogTables } from './rows.ts'
 import type { Watchers } from './watch.ts'
 
+/** Who lives by rows of the catalog and has to know when they are lost. */
+export interface Dependents {
+  /** The node went, its checks before it. */
+  nodeGone(index: Index, node: NodeName): void
+  /** The check went, or is critical. */
+  checkLost(index: Index, node: NodeName, id: CheckId): void
+}
+
 export interface CatalogState {
   tables: CatalogTables
   marks: CatalogMarks
@@ -29,8 +38,10 @@ export class Catalog {
   /** To read only; writing is `register` and `deregister`. */
   readonly rows: CatalogRows
   readonly marks: Marks
+  readonly #dependents: Dependents
 
-  constructor(watchers: Watchers, state?: CatalogState) {
+  constructor(watchers: Watchers, dependents: Dependents, state?: CatalogState) {
+    this.#dependents = dependents
     this.rows = new CatalogRows(state?.tables)
     this.marks = new Marks(watchers, state?.marks)
   }
@@ -91,6 +102,7 @@ export class Catalog {
     for (const check of this.rows.checksOf(node.name)) this.#removeCheck(index, check)
     this.rows.removeNode(node)
     this.marks.nodeGone(index, node.name)
+    this.#dependents.nodeGone(index, node.name)
   }
 
   #putService(index: Index, node: NodeName, definition: ServiceDefinition): void {
@@ -128,6 +140,7 @@ export class Catalog {
     if (before !== undefined && sameBut(before, after)) return
     this.rows.putCheck(after)
     this.marks.checkChanged(index, before, after)
+    if (after.status === 'critical') this.#dependents.checkLost(index, after.node, after.id)
     if (before !== undefined && (before.serviceId !== after.serviceId || before.serviceName !== after.serviceName)) {
       this.#healthChanged(index, before)
     }
@@ -138,6 +151,7 @@ export class Catalog {
     this.rows.removeCheck(check)
     this.marks.checkChanged(index, check, undefined)
     this.#healthChanged(index, check)
+    this.#dependents.checkLost(index, check.node, check.id)
   }
 
   /** A check of a node is a check of every service on it. */

@@ -11,8 +11,24 @@ import type {
   NodeName,
   ServiceDefinition,
   ServiceId,
+  SessionDefinition,
+  SessionId,
 } from '../model.ts'
-import { check, type Fields, index, list, node, record, service, show, text, wrong, yesOrNo } from './fields.ts'
+import {
+  check,
+  type Fields,
+  index,
+  list,
+  node,
+  record,
+  service,
+  session,
+  sessionIdentity,
+  show,
+  text,
+  wrong,
+  yesOrNo,
+} from './fields.ts'
 import { type Operation, type OperationError, type OperationResult, operation } from './operation.ts'
 import type { From } from './origins.ts'
 
@@ -36,6 +52,17 @@ export type Command =
   | { type: 'txn'; operations: Operation[] }
   /** Forget that keys up to this index were deleted. */
   | { type: 'tombstones.reap'; upTo: Index }
+  /** As kv.set, and holds the key for the session; `session` as the client wrote it. */
+  | { type: 'kv.lock'; key: string; value: Base64; flags: string; session: string }
+  /** As kv.set, and lets go of the key; false unless the session holds it. */
+  | { type: 'kv.unlock'; key: string; value: Base64; flags: string; session: string }
+  | { type: 'session.create'; session: SessionDefinition }
+  /** It is not renewed any more, or was given up by its owner; one that is not there is fine. */
+  | { type: 'session.destroy'; id: SessionId }
+  /** The same, by the leader: nobody renewed it in its time. */
+  | { type: 'session.expire'; id: SessionId }
+  /** The leader has waited long enough since these keys lost their holders; `index`: at which that was. */
+  | { type: 'locks.undelay'; marks: { key: string; index: Index }[] }
 
 /** What became of a command that the state did not refuse. */
 export interface Applied {
@@ -98,6 +125,18 @@ const shapes: Readonly<Record<Command['type'], (command: Fields) => void>> = {
   },
   'tombstones.reap': (command) => {
     index(command.upTo, 'upTo')
+  },
+  'kv.lock': operation,
+  'kv.unlock': operation,
+  'session.create': (command) => session(record(command.session, 'session')),
+  'session.destroy': (command) => sessionIdentity(command.id),
+  'session.expire': (command) => sessionIdentity(command.id),
+  'locks.undelay': (command) => {
+    for (const each of list(command.marks, 'marks')) {
+      const mark = record(each, 'mark')
+      text(mark.key, 'mark.key')
+      index(mark.index, 'mark.index')
+    }
   },
 }
 

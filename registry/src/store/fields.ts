@@ -34,6 +34,27 @@ export function check(fields: Fields): void {
   json(record(fields.definition, 'check.definition'), 'check.definition', 0)
 }
 
+export function session(fields: Fields): void {
+  sessionIdentity(fields.id)
+  for (const field of ['name', 'node', 'ttl']) text(fields[field], `session.${field}`)
+  if (!Number.isInteger(fields.lockDelay)) throw wrong('session.lockDelay', 'whole nanoseconds', fields.lockDelay)
+  if (!Number.isFinite(fields.lasts) || (fields.lasts as number) < 0) {
+    throw wrong('session.lasts', 'a duration', fields.lasts)
+  }
+  if (fields.behavior !== 'release' && fields.behavior !== 'delete') {
+    throw wrong('session.behavior', 'release or delete', fields.behavior)
+  }
+  for (const field of ['nodeChecks', 'serviceChecks', 'checks']) {
+    if (fields[field] === null) continue
+    for (const each of list(fields[field], `session.${field}`)) text(each, `session.${field}`)
+  }
+}
+
+/** As sessions are kept under: a UUID in lower case. */
+export function sessionIdentity(id: unknown): void {
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text(id, 'id'))) throw wrong('id', 'a UUID', id)
+}
+
 export function record(value: unknown, what: string): Fields {
   if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) {
     throw wrong(what, 'a record', value)

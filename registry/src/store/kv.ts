@@ -1,9 +1,12 @@
 /**
  * Keys and values. A write that says what is already there changes nothing and wakes nobody (Consul 1.8). A deletion
  * leaves a tombstone, so that the index of a prefix never moves backwards while someone may still wait on it.
+ *
+ * A lock is advice: a write or deletion that names no session is carried out whoever holds the key.
  */
-import type { Base64, Index, KvPair } from '../model.ts'
+import type { Base64, Index, KvPair, SessionBehavior, SessionId } from '../model.ts'
 import type { Result } from './command.ts'
+import { type LockDelay, Locks, type LocksState } from './locks.ts'
 import { byBytes, orderKey, Table } from './table.ts'
 import type { Indexed } from './view.ts'
 import type { Watchers } from './watch.ts'
@@ -20,8 +23,16 @@ export interface Tombstone {
 export interface KvState {
   /** The last change or deletion of any key. */
   changed: Index
+  /** Without their holders. */
   pairs: Table<KvPair>
   tombstones: Table<Tombstone>
+  locks: LocksState
+}
+
+interface Written {
+  key: string
+  value: Base64
+  flags: string
 }
 
 export class Kv {
@@ -29,14 +40,13 @@ export class Kv {
   #pairs: Table<KvPair>
   #tombstones: Table<Tombstone>
   #changed: Index
+  readonly #locks: Locks
   /** Tombstones in the order they came, for reaping; one whose key was deleted again since counts no more. */
   #burials: Tombstone[]
 
-  constructor(
-    watchers: Watchers,
-    state: KvState = { changed: 0, pairs: new Table<KvPair>(), tombstones: new Table<Tombstone>() },
-  ) {
+  constructor(watchers: Watchers, state: KvState = emptyState()) {
     this.#watchers = watchers
+    this.#locks = new Locks(state.locks)
     this.#pairs = state.pairs
     this.#tombstones = state.tombstones
     this.#changed = state.changed
@@ -45,38 +55,90 @@ export class Kv {
 
   /** A copy-on-write clone. */
   state(): KvState {
-    return { changed: this.#changed, pairs: this.#pairs.clone(), tombstones: this.#tombstones.clone() }
+    return {
+      changed: this.#changed,
+      pairs: this.#pairs.clone(),
+      tombstones: this.#tombstones.clone(),
+      locks: this.#locks.state(),
+    }
   }
 
   /** @returns what makes everything as it is now; good until the next `reap`. */
   savepoint(): () => void {
     const { changed, pairs, tombstones } = this.state()
+    const locksBack = this.#locks.savepoint()
     const burials = this.#burials.length
     return () => {
       this.#changed = changed
       this.#pairs = pairs
       this.#tombstones = tombstones
+      locksBack()
       this.#burials.length = burials
     }
   }
 
-  /** `value` false: `cas` did not match. */
-  set(index: Index, { key, value, flags, cas }: { key: string; value: Base64; flags: string; cas?: Index }): Result {
-    const place = orderKey(key)
-    const existing = this.#pairs.get(place)
-    if (cas !== undefined && cas !== (existing?.modifyIndex ?? 0)) return { value: false }
-    if (existing !== undefined && existing.value === value && existing.flags === flags) return { value: true }
-    this.#pairs.set(place, {
-      key,
-      value,
-      flags,
-      lockIndex: existing?.lockIndex ?? 0,
-      createIndex: existing?.createIndex ?? index,
-      modifyIndex: index,
-    })
-    this.#changed = index
-    this.#watchers.keyChanged(key)
+  /** `value` false: `cas` did not match. Whoever holds the key goes on to, and its lockIndex begins anew (Consul 1.8). */
+  set(index: Index, written: Written & { cas?: Index }): Result {
+    const existing = this.#pairs.get(orderKey(written.key))
+    if (written.cas !== undefined && written.cas !== (existing?.modifyIndex ?? 0)) return { value: false }
+    this.#put(index, existing, written, 0)
     return { value: true }
+  }
+
+  /**
+   * Sets the key and holds it for the session, which exists; whether the key is delayed was asked before. `value` false:
+   * another session holds it. Who holds it already may do so again.
+   */
+  lock(index: Index, written: Written, session: SessionId): Result {
+    const { key } = written
+    const holder = this.#locks.holder(key)
+    if (holder !== undefined && holder !== session) return { value: false }
+    const existing = this.#pairs.get(orderKey(key))
+    const lockIndex = existing?.lockIndex ?? 0
+    if (holder === session) this.#put(index, existing, written, lockIndex)
+    else {
+      this.#locks.hold(key, session)
+      this.#put(index, existing, written, lockIndex + 1, true)
+    }
+    return { value: true }
+  }
+
+  /** Sets the key and holds it no longer. `value` false: the session does not hold it. */
+  unlock(index: Index, written: Written, session: SessionId): Result {
+    const { key } = written
+    if (this.#locks.holder(key) !== session) return { value: false }
+    const existing = this.#pairs.get(orderKey(key))
+    this.#locks.free(key)
+    this.#put(index, existing, written, existing?.lockIndex ?? 0, true)
+    return { value: true }
+  }
+
+  /** The session has ended: lets go of what it holds, or deletes it, and marks it as delayed. */
+  sessionEnded(index: Index, session: SessionId, behavior: SessionBehavior, delay: number): void {
+    for (const key of this.#locks.keysOf(session)) {
+      this.#locks.free(key)
+      const existing = this.#pairs.get(orderKey(key))
+      if (existing === undefined)
+        throw new Error(`session ${session} holds key ${JSON.stringify(key)}, which is absent`)
+      if (behavior === 'delete') this.delete(index, key)
+      else this.#put(index, existing, existing, existing.lockIndex, true)
+      if (delay > 0) this.#locks.delay({ key, index, lasts: delay })
+    }
+  }
+
+  /** Those whose lock-delay is over may be locked again. */
+  endDelays(marks: readonly { key: string; index: Index }[]): Result {
+    for (const { key, index } of marks) this.#locks.endDelay(key, index)
+    return { value: true }
+  }
+
+  /** Its lock-delay is not over: a lock on it is refused, whoever asks. */
+  isDelayed(key: string): boolean {
+    return this.#locks.isDelayed(key)
+  }
+
+  lockDelays(): LockDelay[] {
+    return this.#locks.delays()
   }
 
   /** Deleting what is not there is fine, changes nothing, and matches any `cas` (Consul's kvsDeleteCAS). */
@@ -86,6 +148,7 @@ export class Kv {
     if (existing === undefined) return { value: true }
     if (cas !== undefined && cas !== existing.modifyIndex) return { value: false }
     this.#pairs.delete(place)
+    this.#locks.free(key)
     this.#bury(index, key)
     this.#watchers.keyChanged(key)
     return { value: true }
@@ -99,7 +162,10 @@ export class Kv {
     const gone = this.#pairs.deleteUnder(orderKey(prefix))
     if (gone.length === 0) return { value: true }
     this.#bury(index, prefix, true)
-    for (const pair of gone) this.#watchers.keyChanged(pair.key)
+    for (const pair of gone) {
+      this.#locks.free(pair.key)
+      this.#watchers.keyChanged(pair.key)
+    }
     return { value: true }
   }
 
@@ -118,14 +184,14 @@ export class Kv {
 
   pair(key: string): Indexed<KvPair | undefined> {
     const value = this.#pairs.get(orderKey(key))
-    return { index: value?.modifyIndex ?? this.#tableIndex, value }
+    return { index: value?.modifyIndex ?? this.#tableIndex, value: value && this.#held(value) }
   }
 
   under(prefix: string): Indexed<KvPair[]> {
     const value = this.#pairs.under(orderKey(prefix))
     let newest = 0
     for (const pair of value) newest = Math.max(newest, pair.modifyIndex)
-    return { index: this.#prefixIndex(prefix, newest), value }
+    return { index: this.#prefixIndex(prefix, newest), value: value.map((pair) => this.#held(pair)) }
   }
 
   keys(prefix: string, separator = ''): Indexed<string[]> {
@@ -159,6 +225,34 @@ export class Kv {
     return index === 0 ? this.#tableIndex : index
   }
 
+  /** With its holder, if any. */
+  #held(pair: KvPair): KvPair {
+    const session = this.#locks.holder(pair.key)
+    return session === undefined ? pair : { ...pair, session }
+  }
+
+  /** Says nothing new and changes nothing unless it differs from what is there, or the holder does (`heldAnew`). */
+  #put(
+    index: Index,
+    existing: KvPair | undefined,
+    { key, value, flags }: Written,
+    lockIndex: Index,
+    heldAnew = false,
+  ): void {
+    const same = existing?.value === value && existing.flags === flags && existing.lockIndex === lockIndex
+    if (same && !heldAnew) return
+    this.#pairs.set(orderKey(key), {
+      key,
+      value,
+      flags,
+      lockIndex,
+      createIndex: existing?.createIndex ?? index,
+      modifyIndex: index,
+    })
+    this.#changed = index
+    this.#watchers.keyChanged(key)
+  }
+
   #bury(index: Index, key: string, tree = false): void {
     const treeIndex = tree ? index : (this.#tombstones.get(orderKey(key))?.treeIndex ?? 0)
     const tombstone = { key, index, treeIndex }
@@ -166,4 +260,8 @@ export class Kv {
     this.#burials.push(tombstone)
     this.#changed = index
   }
+}
+
+function emptyState(): KvState {
+  return { changed: 0, pairs: new Table(), tombstones: new Table(), locks: { holds: new Table(), delays: new Table() } }
 }

@@ -27,6 +27,8 @@ export type ReadOperation =
   | { type: 'kv.check'; key: string; index: Index }
   /** Fails when the key is there. */
   | { type: 'kv.absent'; key: string }
+  /** Fails unless the session holds the key; '': unless nobody does. */
+  | { type: 'kv.session'; key: string; session: string }
   /** By id when there is one, else by name. */
   | { type: 'node.get'; name: NodeName; id: NodeId }
   | { type: 'service.get'; node: NodeName; id: ServiceId }
@@ -39,6 +41,10 @@ export type ReadOperation =
 export type WriteOperation =
   | { type: 'kv.set'; key: string; value: Base64; flags: string; cas?: Index }
   | { type: 'kv.delete'; key: string; cas?: Index; recurse?: boolean }
+  /** Fails when the key is held by another session, or delayed. */
+  | { type: 'kv.lock'; key: string; value: Base64; flags: string; session: string }
+  /** Fails unless the session holds the key. */
+  | { type: 'kv.unlock'; key: string; value: Base64; flags: string; session: string }
   | { type: 'node.set'; node: NodeDefinition; cas?: Index }
   | { type: 'node.delete'; node: NodeName; cas?: Index }
   /** Fails when the node is not registered. */
@@ -80,6 +86,17 @@ const rowOfNode = (fields: Fields): void => {
   text(fields.id, 'id')
 }
 
+const pair = ({ key, value, flags }: Fields): void => {
+  text(key, 'key')
+  text(value, 'value')
+  if (!/^[0-9]{1,20}$/.test(text(flags, 'flags'))) throw wrong('flags', 'decimal digits', flags)
+}
+
+const heldPair = (fields: Fields): void => {
+  pair(fields)
+  text(fields.session, 'session')
+}
+
 const shapes: Readonly<Record<Operation['type'], (operation: Fields) => void>> = {
   'kv.get': ({ key }) => void text(key, 'key'),
   'kv.tree': ({ key }) => void text(key, 'key'),
@@ -88,11 +105,13 @@ const shapes: Readonly<Record<Operation['type'], (operation: Fields) => void>> =
     index(fields.index, 'index')
   },
   'kv.absent': ({ key }) => void text(key, 'key'),
-  'kv.set': ({ key, value, flags }) => {
-    text(key, 'key')
-    text(value, 'value')
-    if (!/^[0-9]{1,20}$/.test(text(flags, 'flags'))) throw wrong('flags', 'decimal digits', flags)
+  'kv.session': (fields) => {
+    text(fields.key, 'key')
+    text(fields.session, 'session')
   },
+  'kv.set': pair,
+  'kv.lock': heldPair,
+  'kv.unlock': heldPair,
   'kv.delete': ({ key, cas, recurse }) => {
     text(key, 'key')
     if (recurse !== undefined) yesOrNo(recurse, 'recurse')

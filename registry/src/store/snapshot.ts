@@ -5,15 +5,19 @@
 import { pack } from 'msgpackr/pack'
 import { unpack } from 'msgpackr/unpack'
 import { Corrupt, TooNew } from '../errors.ts'
-import type { Check, Index, KvPair, Node, Service } from '../model.ts'
+import type { Check, Index, KvPair, Node, Service, Session } from '../model.ts'
 import type { CatalogState } from './catalog.ts'
 import type { KvState, Tombstone } from './kv.ts'
+import type { Hold, LockDelay } from './locks.ts'
 import type { NodeMark, ServiceMark } from './marks.ts'
 import type { OriginRow } from './origins.ts'
 import { rowKey } from './rows.ts'
+import type { SessionsState } from './sessions.ts'
 import { folded, orderKey, Table } from './table.ts'
 
-const version = 1
+/** 2 has sessions and locks; without them, 1 is the same. */
+const version = 2
+const versionMin = 1
 /** A slice ends at so many rows or so many characters, whichever comes first: neither holds the loop for long. */
 const sliceRowsMax = 1000
 const sliceCharactersMax = 256 * 1024
@@ -23,6 +27,7 @@ const frameLengthMax = 1 << 30
 export interface State {
   index: Index
   kv: KvState
+  sessions: SessionsState
   catalog: CatalogState
   origins: OriginRow[]
 }
@@ -32,6 +37,8 @@ interface Header {
   version: number
   index: Index
   kv: { changed: Index }
+  /** Absent in version 1. */
+  sessions?: { changed: Index }
   catalog: {
     nodes: Index
     services: Index
@@ -54,6 +61,7 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
     version,
     index: state.index,
     kv: { changed: state.kv.changed },
+    sessions: { changed: state.sessions.changed },
     catalog: { nodes, services, checks, serviceExtinction, nodeExtinction, states },
     origins: state.origins,
   }
@@ -67,6 +75,9 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
     ['checks', state.catalog.tables.checks.rows(), (check: Check) => 500 + check.output.length],
     ['serviceMarks', byService.rows(), () => 100],
     ['nodeMarks', byNode.rows(), () => 100],
+    ['sessions', state.sessions.sessions.rows(), () => 300],
+    ['holds', state.kv.locks.holds.rows(), () => 100],
+    ['lockDelays', state.kv.locks.delays.rows(), () => 100],
   ]
   for (const [section, rows, size] of sections) {
     let slice: unknown[] = []
@@ -112,6 +123,9 @@ function emptySections() {
     checks: new Section((row: Check) => rowKey(row.node, row.id)),
     serviceMarks: new Section((row: ServiceMark) => orderKey(row.service)),
     nodeMarks: new Section((row: NodeMark) => orderKey(row.node)),
+    sessions: new Section((row: Session) => row.id),
+    holds: new Section((row: Hold) => orderKey(row.key)),
+    lockDelays: new Section((row: LockDelay) => orderKey(row.key)),
   }
 }
 
@@ -138,11 +152,14 @@ export class SnapshotReader {
       if (header === undefined || this.#end !== this.#total) {
         throw new Corrupt(`snapshot ends early, after ${this.#total} rows`)
       }
-      const { pairs, tombstones, nodes, services, checks, serviceMarks, nodeMarks } = this.#sections
+      const { pairs, tombstones, nodes, services, checks, serviceMarks, nodeMarks, sessions, holds, lockDelays } =
+        this.#sections
+      const locks = { holds: holds.table, delays: lockDelays.table }
       const tables = { nodes: nodes.table, services: services.table, checks: checks.table }
       return {
         index: header.index,
-        kv: { changed: header.kv.changed, pairs: pairs.table, tombstones: tombstones.table },
+        kv: { changed: header.kv.changed, pairs: pairs.table, tombstones: tombstones.table, locks },
+        sessions: { changed: header.sessions?.changed ?? 0, sessions: sessions.table },
         catalog: { tables, marks: { ...header.catalog, byService: serviceMarks.table, byNode: nodeMarks.table } },
         origins: header.origins,
       }
@@ -157,9 +174,9 @@ export class SnapshotReader {
       if (header.format === 'rollcall-store' && header.version > version) {
         throw new TooNew('the state in this snapshot', header.version, version)
       }
-      if (header.format !== 'rollcall-store' || header.version !== version) {
+      if (header.format !== 'rollcall-store' || !(header.version >= versionMin)) {
         throw new Corrupt(
-          `expected a snapshot of the store, version ${version}, received ${JSON.stringify(value).slice(0, 200)}`,
+          `expected a snapshot of the store, version ${versionMin} to ${version}, received ${JSON.stringify(value).slice(0, 200)}`,
         )
       }
       this.#header = header

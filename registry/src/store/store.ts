@@ -3,13 +3,27 @@
  * same bytes from `snapshot()`. Knows nothing of terms, leaders, time or files.
  */
 import { assert } from '../errors.ts'
-import type { Check, Index, Instance, KvPair, Node, NodeId, NodeName, Service, ServiceName } from '../model.ts'
+import type {
+  Check,
+  Index,
+  Instance,
+  KvPair,
+  Node,
+  NodeId,
+  NodeName,
+  Service,
+  ServiceName,
+  Session,
+  SessionId,
+} from '../model.ts'
 import { CatalogAnswers } from './answers.ts'
 import { Catalog } from './catalog.ts'
 import { type Applied, decodeCommand, type Result } from './command.ts'
 import { Kv } from './kv.ts'
+import type { LockDelay } from './locks.ts'
 import type { ReadOperation } from './operation.ts'
 import { Origins } from './origins.ts'
+import { missingSession, Sessions } from './sessions.ts'
 import { readSnapshot, SnapshotReader, type State, writeSnapshot } from './snapshot.ts'
 import { answer, transact } from './txn.ts'
 import type { Indexed, Location, Topic, View } from './view.ts'
@@ -21,7 +35,8 @@ export class Store implements View {
   readonly #watchers = new Watchers()
   #index: Index = 0
   #kv = new Kv(this.#watchers)
-  #catalog = new Catalog(this.#watchers)
+  #sessions = new Sessions(this.#watchers, this.#kv)
+  #catalog = new Catalog(this.#watchers, this.#sessions)
   #answers = new CatalogAnswers(this.#catalog)
   #origins = new Origins()
 
@@ -53,6 +68,7 @@ export class Store implements View {
     return writeSnapshot({
       index: this.#index,
       kv: this.#kv.state(),
+      sessions: this.#sessions.state(),
       catalog: this.#catalog.state(),
       origins: this.#origins.rows(),
     })
@@ -81,7 +97,8 @@ export class Store implements View {
   #replace(state: State): void {
     this.#index = state.index
     this.#kv = new Kv(this.#watchers, state.kv)
-    this.#catalog = new Catalog(this.#watchers, state.catalog)
+    this.#sessions = new Sessions(this.#watchers, this.#kv, state.sessions)
+    this.#catalog = new Catalog(this.#watchers, this.#sessions, state.catalog)
     this.#answers = new CatalogAnswers(this.#catalog)
     this.#origins = new Origins(state.origins)
     this.#watchers.everythingChanged()
@@ -136,8 +153,24 @@ export class Store implements View {
     return this.#answers.checksInState(state)
   }
 
+  sessions(): Indexed<Session[]> {
+    return { index: this.#sessions.changed, value: this.#sessions.all() }
+  }
+
+  nodeSessions(node: NodeName): Indexed<Session[]> {
+    return { index: this.#sessions.changed, value: this.#sessions.ofNode(node) }
+  }
+
+  session(id: SessionId): Indexed<Session | undefined> {
+    return { index: this.#sessions.changed, value: this.#sessions.get(id) }
+  }
+
+  lockDelays(): LockDelay[] {
+    return this.#kv.lockDelays()
+  }
+
   transaction(operations: readonly ReadOperation[]): Applied {
-    return answer({ kv: this.#kv, catalog: this.#catalog }, operations)
+    return answer(this.#written, operations)
   }
 
   watch(topic: Topic, onChange: () => void): () => void {
@@ -157,13 +190,34 @@ export class Store implements View {
       case 'catalog.deregister':
         return this.#catalog.deregister(index, command)
       case 'txn': {
-        const result = transact({ kv: this.#kv, catalog: this.#catalog }, index, command.operations)
+        const result = transact(this.#written, index, command.operations)
         if (!result.value) this.#watchers.forget()
         return result
       }
       case 'tombstones.reap':
         this.#origins.reap(command.upTo)
         return this.#kv.reap(command.upTo)
+      case 'kv.lock': {
+        // First of all, as in Consul, where the leader looks before the log.
+        if (this.#kv.isDelayed(command.key)) return { value: false }
+        const holder = this.#sessions.holderNamed(command.session)
+        return 'error' in holder ? holder : this.#kv.lock(index, command, holder.id)
+      }
+      case 'kv.unlock': {
+        if (command.session === '') return { error: missingSession }
+        return this.#kv.unlock(index, command, command.session.toLowerCase())
+      }
+      case 'session.create':
+        return this.#sessions.create(index, command.session, this.#catalog.rows)
+      case 'session.destroy':
+      case 'session.expire':
+        return this.#sessions.destroy(index, command.id)
+      case 'locks.undelay':
+        return this.#kv.endDelays(command.marks)
     }
+  }
+
+  get #written() {
+    return { kv: this.#kv, sessions: this.#sessions, catalog: this.#catalog }
   }
 }

@@ -8,7 +8,8 @@ import type { Check, Index, KvPair, Node, Service } from '../model.ts'
 import type { Catalog } from './catalog.ts'
 import type { Applied, Result } from './command.ts'
 import type { Kv } from './kv.ts'
-import type { Operation, OperationResult, ReadOperation } from './operation.ts'
+import type { Operation, OperationError, OperationResult, ReadOperation } from './operation.ts'
+import { missingSession, type Sessions } from './sessions.ts'
 
 /**
  * Results travel to the agent that asked and are kept until it has them: how many characters they may have when the
@@ -18,15 +19,27 @@ export const resultCharactersMax = 2 * 1024 * 1024
 
 export interface Written {
   readonly kv: Kv
+  readonly sessions: Sessions
   readonly catalog: Catalog
 }
 
 /** The watchers of what was written are marked also when it comes to nothing: forget them when `value` is false. */
 export function transact(state: Written, index: Index, operations: readonly Operation[]): Applied {
+  const delayed = delays(state, operations)
+  if (delayed.length > 0) return { value: false, errors: delayed }
   const restore = savepoint(state, operations)
   const answered = run(operations, (operation) => perform(state, index, operation), resultCharactersMax)
   if (!answered.value) for (const back of restore) back()
   return answered
+}
+
+/** Asked before anything else, and of the state from before, as Consul's leader does. */
+function delays({ kv }: Written, operations: readonly Operation[]): OperationError[] {
+  return operations.flatMap((each, operation) =>
+    each.type === 'kv.lock' && kv.isDelayed(each.key)
+      ? [{ operation, what: `failed to lock key ${quoted(each.key)} due to lock delay` }]
+      : [],
+  )
 }
 
 /** The same for reads alone: nothing changes, and the results have any size. */
@@ -39,7 +52,7 @@ type Outcome = readonly OperationResult[] | string
 
 function run<Kind>(operations: readonly Kind[], each: (operation: Kind) => Outcome, charactersMax: number): Applied {
   const results: OperationResult[] = []
-  const errors: { operation: number; what: string }[] = []
+  const errors: OperationError[] = []
   let characters = 0
   for (const [place, operation] of operations.entries()) {
     let outcome = each(operation)
@@ -61,20 +74,19 @@ function sizeOf(result: OperationResult): number {
 }
 
 /** What puts back the state of now; empty when nothing can fail, or nothing is written. */
-function savepoint({ kv, catalog }: Written, operations: readonly Operation[]): (() => void)[] {
+function savepoint({ kv, sessions, catalog }: Written, operations: readonly Operation[]): (() => void)[] {
   if (operations.every(alwaysSucceeds)) return []
-  return [
-    ...(operations.some(writesKv) ? [kv.savepoint()] : []),
-    ...(operations.some(writesCatalog) ? [catalog.savepoint()] : []),
-  ]
+  // What is lost in the catalog may end a session, which lets go of keys.
+  if (operations.some(writesCatalog)) return [catalog.savepoint(), sessions.savepoint(), kv.savepoint()]
+  return operations.some(writesKv) ? [kv.savepoint()] : []
 }
 
 function alwaysSucceeds(operation: Operation): boolean {
-  return writesKv(operation) && operation.cas === undefined
+  return (operation.type === 'kv.set' || operation.type === 'kv.delete') && operation.cas === undefined
 }
 
-function writesKv(operation: Operation): operation is Extract<Operation, { type: 'kv.set' | 'kv.delete' }> {
-  return operation.type === 'kv.set' || operation.type === 'kv.delete'
+function writesKv({ type }: Operation): boolean {
+  return type === 'kv.set' || type === 'kv.delete' || type === 'kv.lock' || type === 'kv.unlock'
 }
 
 function writesCatalog({ type }: Operation): boolean {
@@ -95,6 +107,14 @@ function read({ kv, catalog: { rows } }: Written, operation: ReadOperation): Out
       if (pair === undefined) return `failed to check index, key ${quoted(key)} doesn't exist`
       if (pair.modifyIndex === index) return [withoutValue(pair)]
       return `failed index check for key ${quoted(key)}, current modify index ${pair.modifyIndex} != ${index}`
+    }
+    case 'kv.session': {
+      const { key, session } = operation
+      const pair = kv.pair(key).value
+      if (pair === undefined) return `failed to check session, key ${quoted(key)} doesn't exist`
+      const holder = pair.session ?? ''
+      if (holder === session.toLowerCase()) return [withoutValue(pair)]
+      return `failed session check for key ${quoted(key)}, current session ${quoted(holder)} != ${quoted(session)}`
     }
     case 'kv.absent':
       return kv.pair(operation.key).value === undefined ? [] : `key ${quoted(operation.key)} exists`
@@ -124,6 +144,23 @@ function perform(state: Written, index: Index, operation: Operation): Outcome {
       const done = kv.set(index, operation)
       if (!succeeded(done)) return `failed to set key ${quoted(operation.key)}, index is stale`
       return [withoutValue(kv.pair(operation.key).value as KvPair)]
+    }
+    case 'kv.lock': {
+      const { key, session } = operation
+      const holder = state.sessions.holderNamed(session)
+      if ('error' in holder) return holder.error
+      if (!succeeded(kv.lock(index, operation, holder.id))) {
+        return `failed to lock key ${quoted(key)}, lock is already held`
+      }
+      return [withoutValue(kv.pair(key).value as KvPair)]
+    }
+    case 'kv.unlock': {
+      const { key, session } = operation
+      if (session === '') return missingSession
+      if (!succeeded(kv.unlock(index, operation, session.toLowerCase()))) {
+        return `failed to unlock key ${quoted(key)}, lock isn't held, or is held by another session`
+      }
+      return [withoutValue(kv.pair(key).value as KvPair)]
     }
     case 'kv.delete': {
       const { key, cas, recurse } = operation

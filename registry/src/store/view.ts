@@ -1,6 +1,19 @@
 /** The store, read-only: all the faces ever see. Values are frozen by agreement: nobody changes a row they were given. */
-import type { Check, Index, Instance, KvPair, Node, NodeId, NodeName, Service, ServiceName } from '../model.ts'
+import type {
+  Check,
+  Index,
+  Instance,
+  KvPair,
+  Node,
+  NodeId,
+  NodeName,
+  Service,
+  ServiceName,
+  Session,
+  SessionId,
+} from '../model.ts'
 import type { Applied } from './command.ts'
+import type { LockDelay } from './locks.ts'
 import type { ReadOperation } from './operation.ts'
 
 /**
@@ -26,6 +39,7 @@ export type Topic =
   | { kind: 'locations'; service: ServiceName }
   /** With a state: checks in it, or entering or leaving it. */
   | { kind: 'checks'; state?: string }
+  | { kind: 'sessions' }
 
 /** Where an instance is, whatever its health. */
 export type Location = Pick<Instance, 'node' | 'service'>
@@ -62,6 +76,13 @@ export interface View {
   nodeChecks(node: NodeName): Indexed<Check[]>
   /** `any` for all. In node, then id order. Wait on topic `checks`. */
   checksInState(state: string): Indexed<Check[]>
+  /** In id order. The index of every answer about sessions is the last time one came or ended; wait on topic `sessions`. */
+  sessions(): Indexed<Session[]>
+  /** In id order. */
+  nodeSessions(node: NodeName): Indexed<Session[]>
+  session(id: SessionId): Indexed<Session | undefined>
+  /** In key order; they come with the end of a session. */
+  lockDelays(): LockDelay[]
   /** A transaction that changes nothing. */
   transaction(operations: readonly ReadOperation[]): Applied
   /**

@@ -28,6 +28,7 @@ function placeOf(topic: Exclude<Topic, { kind: 'prefix' }>): string {
       return followedStates.includes(topic.state ?? 'any') ? `checks ${topic.state}` : 'checks'
     case 'nodes':
     case 'services':
+    case 'sessions':
       return topic.kind
   }
 }

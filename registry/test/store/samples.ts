@@ -1,6 +1,6 @@
 /** What store tests are made of: commands with sensible fields, arbitrary commands that collide often, and questions. */
 import fc from 'fast-check'
-import type { CheckResult, NodeDefinition, ServiceDefinition } from '../../src/model.ts'
+import type { CheckResult, NodeDefinition, ServiceDefinition, SessionDefinition } from '../../src/model.ts'
 import type { Command, Result } from '../../src/store/command.ts'
 import type { Operation } from '../../src/store/operation.ts'
 import { encodeCommand, Store } from '../../src/store/store.ts'
@@ -27,6 +27,28 @@ export function service(name: string, changes: Partial<ServiceDefinition> = {}):
 
 export function check(id: string, changes: Partial<CheckResult> = {}): CheckResult {
   return { id, name: id, status: 'passing', notes: '', output: '', serviceId: '', type: '', definition: {}, ...changes }
+}
+
+/** The first of them is number 0. */
+export function sessionUuid(number: number): string {
+  return `00000000-0000-4000-8000-${String(number).padStart(12, '0')}`
+}
+
+/** On node n1, by no check, without lock-delay. */
+export function session(number: number, changes: Partial<SessionDefinition> = {}): SessionDefinition {
+  return {
+    id: sessionUuid(number),
+    name: '',
+    node: 'n1',
+    lockDelay: 0,
+    behavior: 'release',
+    ttl: '',
+    lasts: 0,
+    nodeChecks: [],
+    serviceChecks: null,
+    checks: null,
+    ...changes,
+  }
 }
 
 /** A store and the next index of its log. Begins at 2: the first entry of a log is no command. */
@@ -58,6 +80,22 @@ export class Log {
       checks,
       ...(what === undefined ? {} : { service: what }),
     })
+  }
+
+  begin(definition: SessionDefinition): Result {
+    return this.apply({ type: 'session.create', session: definition })
+  }
+
+  end(id: string): Result {
+    return this.apply({ type: 'session.destroy', id })
+  }
+
+  lock(key: string, by: string, value = ''): Result {
+    return this.apply({ type: 'kv.lock', key, value, flags: '0', session: by })
+  }
+
+  unlock(key: string, by: string, value = ''): Result {
+    return this.apply({ type: 'kv.unlock', key, value, flags: '0', session: by })
   }
 
   deregister(from: string, what: { serviceId?: string; checkId?: string } = {}): Result {
@@ -162,6 +200,51 @@ export const catalogCommand: fc.Arbitrary<Command> = fc.oneof(
   },
 )
 
+const sessionNumber = fc.integer({ min: 0, max: 3 }).map(sessionUuid)
+/** Whose locks are asked for: also of a session that never was, and of none. */
+const sessionName = fc.oneof({ weight: 12, arbitrary: sessionNumber }, fc.constantFrom(sessionUuid(9), '', 'x'))
+const lockable = fc.constantFrom('a', 'b', 'a/', 'a/b')
+const sessionDefinition = fc
+  .record({
+    id: sessionNumber,
+    node: nodeName,
+    lockDelay: fc.constantFrom(0, 0, 15e9, -5),
+    behavior: fc.constantFrom('release' as const, 'delete' as const),
+    lasts: fc.constantFrom(0, 10_000),
+    nodeChecks: fc.constantFrom<(string[] | null)[]>([], ['serfHealth'], null),
+    serviceChecks: fc.constantFrom<(string[] | null)[]>(null, [], ['c1']),
+    checks: fc.constantFrom<(string[] | null)[]>(null, null, null, ['c2']),
+  })
+  .map(({ id, ...rest }) => ({ ...session(0), id, ...rest }))
+
+export const sessionCommand: fc.Arbitrary<Command> = fc.oneof(
+  { weight: 4, arbitrary: sessionDefinition.map((each) => ({ type: 'session.create' as const, session: each })) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      type: fc.constantFrom('kv.lock' as const, 'kv.lock' as const, 'kv.unlock' as const),
+      key: lockable,
+      value,
+      flags: fc.constant('0'),
+      session: sessionName,
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constantFrom('session.destroy' as const, 'session.expire' as const),
+      id: sessionNumber,
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      type: fc.constant('locks.undelay' as const),
+      marks: fc.array(fc.record({ key: lockable, index: fc.integer({ min: 1, max: 40 }) }), { maxLength: 3 }),
+    }),
+  },
+)
+
 const cas = fc.integer({ min: 0, max: 30 })
 const checkId = fc.constantFrom('serfHealth', 'c1', 'c2')
 const as = <const Type extends Operation['type']>(type: Type) => ({ type: fc.constant(type) })
@@ -192,6 +275,27 @@ export const operation = fc.oneof(
   optional({ ...as('check.delete'), node: nodeName, id: checkId, cas }),
 ) as fc.Arbitrary<Operation>
 
+/** The same, and what concerns locks. */
+export const operationOrLock = fc.oneof(
+  { weight: 20, arbitrary: operation },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      type: fc.constantFrom('kv.lock' as const, 'kv.unlock' as const),
+      key: lockable,
+      value,
+      flags: fc.constant('0'),
+      session: sessionName,
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ ...as('kv.session'), key: lockable, session: sessionName }) },
+) as fc.Arbitrary<Operation>
+
+export const lockTxnCommand: fc.Arbitrary<Extract<Command, { type: 'txn' }>> = fc.record({
+  type: fc.constant('txn' as const),
+  operations: fc.array(operationOrLock, { maxLength: 4 }),
+})
+
 export const txnCommand: fc.Arbitrary<Extract<Command, { type: 'txn' }>> = fc.record({
   type: fc.constant('txn' as const),
   operations: fc.oneof(
@@ -210,6 +314,9 @@ export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
   catalogCommand,
   catalogCommand,
   txnCommand,
+  lockTxnCommand,
+  sessionCommand,
+  sessionCommand,
 )
 
 export interface Question {
@@ -282,6 +389,9 @@ export const questions: Question[] = [
     ask: (view: View) => view.checksInState(state),
   })),
   { topic: { kind: 'checks' }, ask: (view) => view.checksInState('any') },
+  { topic: { kind: 'sessions' }, ask: (view) => view.sessions() },
+  { topic: { kind: 'sessions' }, ask: (view) => view.nodeSessions('N1'), shares: true },
+  { topic: { kind: 'sessions' }, ask: (view) => view.session(sessionUuid(0)), shares: true },
 ]
 
 /** An answer as text, so that two can be compared whatever happens to the store. */

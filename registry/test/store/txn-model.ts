@@ -42,6 +42,10 @@ export class TxnModel {
         const pair = this.#pairs.get(operation.key)
         return at(pair) === operation.index ? one(pair, bare) : 'failed'
       }
+      case 'kv.session':
+      case 'kv.lock':
+      case 'kv.unlock':
+        throw new Error(`${operation.type}: locks have a model of their own`)
       case 'kv.absent':
         return this.#pairs.has(operation.key) ? 'failed' : []
       case 'kv.set': {
