@@ -41,7 +41,7 @@ export const bugs: readonly SeededBug[] = [
   {
     number: 2,
     name: 'old-term-committed-by-counting',
-    hunters: ['scenarios', 'cores'],
+    hunters: ['cores', 'scenarios'],
     // Raft figure 8, from (b) on.
     bounds: { terms: 2, entries: 3, candidacies: 2 },
     tails: { a: [2], b: [], c: [3] },
@@ -187,7 +187,7 @@ export const bugs: readonly SeededBug[] = [
   {
     number: 14,
     name: 'change-before-the-first-entry-of-the-term',
-    hunters: ['scenarios', 'cores'],
+    hunters: ['cores', 'scenarios'],
     edits: [
       {
         file: 'raft/raft.ts',
