@@ -43,7 +43,7 @@ const quiet: Millis = 85_000
 
 export async function runAgents(seed: number, options: AgentRunOptions = {}): Promise<AgentRunResult> {
   const { duration = 40_000, logging = false } = options
-  const world = new World(seed, { logging, settleTurns: 3 })
+  const world = new World(seed, { logging })
   const random = new Random(world.random.word())
   const plan = drawAgentPlan(random)
   const ledger = new Ledger()
