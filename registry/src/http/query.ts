@@ -171,7 +171,8 @@ function blocking<T>(
   return waiting(surface, options, read.wait, client, question.topics, (over) => {
     const found = question.look(surface.view)
     if (over || found.index > read.index) return found
-    return read.freshness !== 'stale' && surface.view.index < read.index ? found : undefined
+    // An empty state is answered with index 1.
+    return read.freshness !== 'stale' && Math.max(1, surface.view.index) < read.index ? found : undefined
   })
 }
 

@@ -138,6 +138,20 @@ describe('blocking queries', () => {
     assert.equal((await node.ask('GET', '/v1/kv/a?index=18446744073709551615&wait=10s')).status, 200)
   })
 
+  it('wait at index 1 while the state is empty: that is what it was answered with', async () => {
+    const node = new SingleNode({ leading: false })
+    node.leading = true
+    const first = await node.ask('GET', '/v1/kv/a')
+    assert.equal(first.headers.get('X-Consul-Index'), '1')
+    assert.equal(node.store.index, 0)
+    const { state, answer } = poll(node, '/v1/kv/a?index=1&wait=10s')
+    await settle()
+    assert.equal(state.done, false)
+    await put(node, 'b', '1')
+    await put(node, 'a', '2')
+    assert.match((await answer).text, /"Value":"Mg=="/)
+  })
+
   it('wait at an index not reached yet when stale: this store may only be behind', async () => {
     const node = new SingleNode()
     await put(node, 'a', '1')
