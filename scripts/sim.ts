@@ -3,7 +3,8 @@
  *
  *   npm run sim -- --seeds N [--from S] [--profile NAME] [--faults MILLISECONDS]
  *
- * Profiles: `log`, replicas with their logs and snapshots (the default); `agents`, whole nodes with gossip, HTTP and DNS.
+ * Profiles: `log`, replicas with their logs and snapshots (the default); `agents`, whole nodes with gossip, HTTP and DNS;
+ * `agents5`, five of those, all servers.
  * Every seed is run, whatever became of the ones before; one that fails prints what it violated and the command that runs
  * it again. With `--seeds 1` everything that happened in it is printed. The last line is
  *
@@ -34,12 +35,30 @@ interface Profile {
   counts: string[]
 }
 
+const agentCounts = [
+  'operations',
+  'acknowledged',
+  'transactions',
+  'reads',
+  'woken',
+  'dnsAnswers',
+  'entries',
+  'terms',
+  'snapshots',
+  'faults',
+]
+
 const profiles: Record<string, Profile> = {
   log: { faults: 8000, run, counts: ['writes', 'reads', 'leaseReads', 'terms', 'repairs'] },
-  agents: { faults: 40_000, run: runAgents, counts: ['acknowledged', 'reads', 'dnsAnswers', 'entries', 'terms'] },
+  agents: { faults: 40_000, run: runAgents, counts: agentCounts },
+  agents5: {
+    faults: 40_000,
+    run: (seed, options) => runAgents(seed, { ...options, servers: 5 }),
+    counts: agentCounts,
+  },
 }
 
-const usage = 'usage: npm run sim -- --seeds N [--from S] [--profile log|agents] [--faults MILLISECONDS]'
+const usage = 'usage: npm run sim -- --seeds N [--from S] [--profile log|agents|agents5] [--faults MILLISECONDS]'
 
 function refuse(mistake: string): never {
   console.error(`${mistake}\n${usage}`)

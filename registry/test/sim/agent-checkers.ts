@@ -17,6 +17,15 @@ interface Change {
   value: string | undefined
 }
 
+/** A key as a client found it. */
+export interface Found {
+  value: string
+  index: Index
+}
+
+type KvSet = Extract<Command, { type: 'kv.set' }>
+type KvWrite = Extract<Command, { type: 'kv.set' | 'kv.delete' }>
+
 const checkpointEvery = 200
 
 export class Ledger {
@@ -110,26 +119,54 @@ export class Ledger {
       throw new Violation(`${node} answers from a store at ${index}, though ${before} had been shown before`)
   }
 
+  /** Somebody was shown the state at an index. */
+  show(index: Index): void {
+    this.shown = Math.max(this.shown, index)
+  }
+
+  /** Where a value stands that was acknowledged. */
+  indexOf(value: string): Index {
+    return this.#writes.get(value)!.index
+  }
+
   /**
-   * A read of a key found `found`. Linearizable: it is true at some moment between its beginning, when everything up to
-   * `before` had been shown, and now. Stale: it was true at some moment.
+   * A read found these keys as they are given: they were so at one moment, at which the state had everything up to `from`
+   * and nothing from `to` on. @returns the lowest index at which it may have been
    */
-  read(node: string, key: string, found: { value: string; index: Index } | undefined, before: Index | 'stale'): void {
+  readTogether(
+    node: string,
+    found: readonly (readonly [key: string, found: Found | undefined])[],
+    { from, to = Number.POSITIVE_INFINITY }: { from: Index; to?: Index },
+  ): Index {
     this.reads++
-    const changes = [{ index: 0, value: undefined }, ...(this.#changes.get(key) ?? [])]
-    const saying = `${node} says of ${key} ${found === undefined ? 'nothing' : `"${found.value}" (${found.index})`}`
-    const fitting = changes.findIndex((change, at) => {
-      const next = changes[at + 1]?.index ?? Number.POSITIVE_INFINITY
-      const same =
-        found === undefined ? change.value === undefined : change.index === found.index && change.value === found.value
-      return same && (before === 'stale' || next > before)
-    })
-    if (fitting < 0) {
-      const history = changes.slice(-5).map(({ index, value }) => `${index} "${value}"`)
-      const when = before === 'stale' ? 'which was never so' : `though ${before} had been shown before the question`
-      throw new Violation(`${saying}, ${when}; its last changes: ${history.join(', ')}`)
+    // Of all keys together: from the first index to before the second.
+    let possible: (readonly [Index, Index])[] = [[from, to]]
+    for (const [key, state] of found) {
+      possible = overlap(possible, this.#times(key, state, from))
+      if (possible.length > 0) continue
+      const history = this.#changes.get(key)?.slice(-5) ?? []
+      const changes = history.map(({ index, value }) => `${index} "${value}"`)
+      const what = state === undefined ? 'nothing' : `"${state.value}" (${state.index})`
+      throw new Violation(
+        `${node} says of ${key} ${what}, which was not so at any time from ${from} to ${to} at which the keys before it ` +
+          `were as it says; its last changes: ${changes.join(', ')}`,
+      )
     }
-    if (before !== 'stale') this.shown = Math.max(this.shown, changes[fitting]!.index)
+    return possible[0]![0]
+  }
+
+  /** When a key was as it was found, in the order of the log; what ended before `least` is left out. */
+  #times(key: string, found: Found | undefined, least: Index): [Index, Index][] {
+    const changes = this.#changes.get(key) ?? []
+    const times: [Index, Index][] = []
+    let end = Number.POSITIVE_INFINITY
+    for (let at = changes.length - 1; at >= -1 && end > least; at--) {
+      const { index, value } = changes[at] ?? { index: 0, value: undefined }
+      const fits = found === undefined ? value === undefined : index === found.index && value === found.value
+      if (fits) times.unshift([index, end])
+      end = index
+    }
+    return times
   }
 
   /** Every store ends with the state that the whole log makes. */
@@ -140,26 +177,34 @@ export class Ledger {
 
   #record(index: Index, data: Uint8Array): void {
     const command = decodeCommand(data)
-    const before = keyOf(command) === undefined ? undefined : this.model.kv(keyOf(command)!).value
+    const operations = operationsOf(command)
+    const keys = new Set(operations.flatMap((operation) => keysOf(operation, this.model)))
+    const before = new Map([...keys].map((key) => [key, this.model.kv(key).value?.modifyIndex]))
     const result = this.model.apply(index, data)
-    if (command.type !== 'kv.set' && command.type !== 'kv.delete') return
-    const after = this.model.kv(command.key).value
-    const effect = 'value' in result && result.value
-    if (after?.modifyIndex !== before?.modifyIndex) {
-      const changes = this.#changes.get(command.key) ?? []
-      this.#changes.set(command.key, changes)
-      changes.push({ index, value: after === undefined ? undefined : textOf(after.value) })
+    for (const [key, modifyIndex] of before) {
+      const after = this.model.kv(key).value
+      if (after?.modifyIndex === modifyIndex) continue
+      const changes = this.#changes.get(key)
+      const change = { index, value: after === undefined ? undefined : textOf(after.value) }
+      if (changes === undefined) this.#changes.set(key, [change])
+      else changes.push(change)
     }
-    if (command.type === 'kv.delete') return
-    const value = textOf(command.value)
-    const first = this.#writes.get(value)
+    const effect = 'value' in result && result.value
     const from = command.from?.slice(0, 2).join(' ')
+    for (const operation of operations) {
+      if (operation.type === 'kv.set') this.#recordWrite(index, operation, effect, from)
+    }
+  }
+
+  #recordWrite(index: Index, { key, value: base64 }: KvSet, effect: boolean, from: string | undefined): void {
+    const value = textOf(base64)
+    const first = this.#writes.get(value)
     if (first !== undefined) {
       // A write that is sent again may be in the log again, but it happened once.
       if (from === undefined || first.from !== from) {
         throw new Violation(`${value} is in the log twice, at ${first.index} and ${index}`)
       }
-      if (after?.modifyIndex === index)
+      if (this.model.kv(key).value?.modifyIndex === index)
         throw new Violation(`${value} took effect twice, at ${first.index} and ${index}`)
       return
     }
@@ -186,8 +231,26 @@ export function digestOf(store: Store): string {
   return hash.digest('base64')
 }
 
-function keyOf(command: Command): string | undefined {
-  return command.type === 'kv.set' || command.type === 'kv.delete' ? command.key : undefined
+/** What a command does with keys, in order. */
+function operationsOf(command: Command): KvWrite[] {
+  if (command.type === 'kv.set' || command.type === 'kv.delete') return [command]
+  if (command.type !== 'txn') return []
+  return command.operations.filter(({ type }) => type === 'kv.set' || type === 'kv.delete') as KvWrite[]
+}
+
+function keysOf(operation: KvWrite, model: Store): string[] {
+  if (operation.type === 'kv.delete' && operation.recurse) return model.kvKeys(operation.key).value
+  return [operation.key]
+}
+
+/** What is in both, in order. */
+function overlap(ones: readonly (readonly [Index, Index])[], others: readonly [Index, Index][]): [Index, Index][] {
+  return ones.flatMap(([from, to]) =>
+    others.flatMap(([start, end]): [Index, Index][] => {
+      const both: [Index, Index] = [Math.max(from, start), Math.min(to, end)]
+      return both[0] < both[1] ? [both] : []
+    }),
+  )
 }
 
 function textOf(base64: string): string {

@@ -1,70 +1,27 @@
-/** What goes wrong among agents, and when. Each seed draws which kinds of faults it has (swarm testing). */
+/** What goes wrong among agents, and when. */
 import type { Random } from '../../src/io/random.ts'
 import type { Millis } from '../../src/model.ts'
-import { type Agents, votersOf } from './agents.ts'
+import type { AgentPlan } from './agent-plan.ts'
+import { type Agents, type Station, votersOf } from './agents.ts'
 import { Violation } from './checkers.ts'
 import { calm } from './network.ts'
 import { quickDisk, type World } from './world.ts'
 
-export interface AgentPlan {
-  /** Faults begin before there is a cluster. */
-  early: boolean
-  crashes: boolean
-  powerLoss: boolean
-  blackouts: boolean
-  /** The process ends in order, without leaving. */
-  stops: boolean
-  leaves: boolean
-  /** An agent comes back with an empty disk: a new id under the old name. */
-  wipes: boolean
-  /** A bit of a server's log or snapshot is another when it comes back: a new id, everything else as it was. */
-  rots: boolean
-  partitions: boolean
-  oneWay: boolean
-  pauses: boolean
-  slowDisks: boolean
-  diskErrors: boolean
-  drift: boolean
-  weather: boolean
-  breaks: boolean
-  /** Who does not come back. */
-  ends: 'all' | 'dead' | 'left'
-  /** Between two faults, on average. */
-  interval: Millis
-}
-
-export function drawAgentPlan(random: Random): AgentPlan {
-  const maybe = () => random.chance(0.35)
-  return {
-    early: random.chance(0.25),
-    crashes: maybe(),
-    powerLoss: maybe(),
-    blackouts: random.chance(0.2),
-    stops: maybe(),
-    leaves: maybe(),
-    wipes: maybe(),
-    rots: random.chance(0.25),
-    partitions: maybe(),
-    oneWay: maybe(),
-    pauses: maybe(),
-    slowDisks: maybe(),
-    diskErrors: random.chance(0.15),
-    drift: random.chance(0.3),
-    weather: maybe(),
-    breaks: maybe(),
-    ends: random.pick(['all', 'all', 'dead', 'left'])!,
-    interval: random.between(500, 5000),
-  }
-}
-
 /** What heals takes so long at most: gossip tries the failed again every 30 s, and detection takes as long. */
 export const healWithin: Millis = 60_000
+
+/** A cluster of fewer servers cannot spare one: two of three are a majority, and hold everything. */
+const sparesFrom = 3
 
 export interface NemesisOptions {
   world: World
   agents: Agents
   random: Random
   plan: AgentPlan
+  /** Servers that come while it runs. */
+  later: readonly string[]
+  /** How long it goes on. */
+  duration: Millis
   onWipe: (name: string) => void
   /** What the agents do not agree about. */
   missing: () => string | undefined
@@ -73,6 +30,8 @@ export interface NemesisOptions {
 export class AgentNemesis {
   readonly #options: NemesisOptions
   #active = true
+  /** How many faults there were. */
+  faults = 0
   readonly #leaving = new Set<string>()
 
   constructor(options: NemesisOptions) {
@@ -86,7 +45,7 @@ export class AgentNemesis {
   }
 
   begin(): void {
-    const { world, random, plan } = this.#options
+    const { world, agents, random, plan } = this.#options
     if (plan.weather) {
       world.network.faults = {
         loss: random.fraction() * 0.3,
@@ -107,6 +66,13 @@ export class AgentNemesis {
       for (const place of world.nodes.values()) place.diskFaults = { ...place.diskFaults, failure: 0.001 }
     }
     this.#next()
+    for (const name of this.#options.later) {
+      world.after(random.fraction() * this.#options.duration, () => {
+        if (agents.isUp(name)) return
+        world.note(`${name} is new`)
+        agents.start(name)
+      })
+    }
   }
 
   /** Everything is well again, but for one agent that stays away when the plan says so. */
@@ -121,12 +87,13 @@ export class AgentNemesis {
     }
     for (const { name } of agents.stations.values()) if (!agents.isUp(name)) agents.start(name)
     if (plan.ends === 'all') return
-    // Two of three servers are a majority: one may be missing, when all three were there.
     const missing = () => (this.#isWhole() ? this.#options.missing() : 'the servers do not all vote')
     if (!(await world.runWhile(() => missing() !== undefined, healWithin, 200))) {
       throw new Violation(`${healWithin} ms after all healed: ${missing()}`)
     }
-    const victim = random.pick([...agents.stations.values()])!
+    const spare = agents.servers().length >= sparesFrom
+    const victim = random.pick([...agents.stations.values()].filter(({ server }) => spare || !server))
+    if (victim === undefined) return
     world.note(`${victim.name} goes for good: ${plan.ends}`)
     victim.gone = plan.ends
     if (plan.ends === 'dead') agents.down(victim.name, true)
@@ -151,18 +118,21 @@ export class AgentNemesis {
   #act(): void {
     const { world, agents, random, plan } = this.#options
     const kinds = (Object.keys(plan) as (keyof AgentPlan)[]).filter((kind) => plan[kind] === true)
-    const names = [...agents.stations.keys()]
+    // Who has not come yet has no faults.
+    const names = [...agents.stations.values()].flatMap(({ name, id }) => (id === '' ? [] : [name]))
     const leader = agents.leader()?.name
-    const victim = leader !== undefined && random.chance(0.35) ? leader : random.pick(names)!
-    const others = names.filter((name) => name !== victim)
+    const victim = leader !== undefined && random.chance(0.35) ? leader : random.pick(names)
     const kind = random.pick(kinds)
+    if (victim === undefined || kind === undefined) return
+    const others = names.filter((name) => name !== victim)
+    this.faults++
     switch (kind) {
       case 'crashes':
       case 'powerLoss':
         if (agents.isUp(victim)) this.#crash(victim, kind === 'crashes')
         return
       case 'blackouts':
-        for (const name of random.shuffle(names).slice(0, random.between(2, names.length))) {
+        for (const name of random.shuffle(names).slice(0, random.between(Math.min(2, names.length), names.length))) {
           if (agents.isUp(name)) this.#crash(name, false)
         }
         return
@@ -198,6 +168,7 @@ export class AgentNemesis {
       case 'partitions': {
         world.network.heal()
         if (random.chance(0.3)) return
+        if (others.length === 0) return
         const shuffled = random.shuffle(names)
         const size = random.between(1, names.length - 1)
         const groups = random.chance(0.5) ? [[victim], others] : [shuffled.slice(0, size), shuffled.slice(size)]
@@ -208,14 +179,33 @@ export class AgentNemesis {
       case 'oneWay': {
         world.network.heal()
         if (random.chance(0.3)) return
-        const target = random.pick(others)!
+        const target = random.pick(others)
+        if (target === undefined) return
         const mute = random.chance(0.5)
         world.note(`one way: ${victim} ${mute ? 'is not heard' : `does not reach ${target}`}`)
         for (const other of mute ? others : [target]) world.network.cut(victim, other)
         return
       }
+      case 'clogs': {
+        const duration = random.pick([300, 2000, 6000])!
+        const some = random.chance(0.5) ? others : random.shuffle(others).slice(0, 1)
+        world.note(`ways between ${victim} and ${some.join(' ')} are stopped up for ${duration} ms`)
+        const ways = random.between(1, 3)
+        for (const other of some) {
+          if (ways & 1) world.network.clog(victim, other, world.now + duration)
+          if (ways & 2) world.network.clog(other, victim, world.now + duration)
+        }
+        return
+      }
+      case 'moves':
+        if (!agents.isUp(victim)) return
+        world.note(`${victim} moves`)
+        agents.down(victim, true)
+        agents.move(victim)
+        this.#comeBack(victim)
+        return
       case 'pauses': {
-        const duration = random.pick([200, 1200, 3000, 12_000])!
+        const duration = random.pick([200, 1200, 3000, 10_000])!
         world.note(`${victim} stands still for ${duration} ms`)
         world.nodes.get(victim)!.pausedUntil = world.now + duration
         // When it wakes up it has not even been told that it was deposed.
@@ -227,6 +217,16 @@ export class AgentNemesis {
         const place = world.nodes.get(victim)!
         place.diskFaults = { ...place.diskFaults, delayMin: delayMax / 10, delayMax }
         world.note(`the disk of ${victim} takes up to ${delayMax} ms`)
+        return
+      }
+      case 'fullDisks': {
+        const place = world.nodes.get(victim)!
+        world.note(`the disk of ${victim} is full`)
+        place.diskFaults = { ...place.diskFaults, full: true }
+        world.after(random.pick([300, 3000])!, () => {
+          place.diskFaults = { ...place.diskFaults, full: false }
+          this.#restart(victim)
+        })
         return
       }
       case 'breaks':
@@ -247,13 +247,18 @@ export class AgentNemesis {
   #maySpare(name: string): boolean {
     const { agents } = this.#options
     if (!agents.isUp(name) || agents.station(name).life === undefined) return false
-    return !agents.station(name).server || this.#isWhole()
+    return !agents.station(name).server || (this.#isWhole() && this.#came().length >= sparesFrom)
+  }
+
+  /** Servers that have run. */
+  #came(): Station[] {
+    return this.#options.agents.servers().filter(({ id }) => id !== '')
   }
 
   /** Every server is up and sees all of them vote. */
   #isWhole(): boolean {
     const { agents } = this.#options
-    const servers = agents.servers()
+    const servers = this.#came()
     const all = servers.map(({ id }) => id).sort()
     return (
       this.#leaving.size === 0 &&

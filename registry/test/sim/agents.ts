@@ -13,7 +13,7 @@ import type { StateMachine } from '../../src/replica/machine.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { Ledger } from './agent-checkers.ts'
 import { tickInterval } from './cluster.ts'
-import type { World } from './world.ts'
+import type { NodePlace, World } from './world.ts'
 
 export interface Answered {
   status: number
@@ -36,9 +36,12 @@ export interface Station {
   readonly name: string
   readonly server: boolean
   readonly expect: number
-  readonly host: string
-  /** The last one it had. */
+  /** Where it listens; another one when it has moved. */
+  host: string
+  /** The last one it had; '' until it has run. */
   id: NodeId
+  /** When it last read a frame or a datagram from anybody. */
+  heardAt: Millis
   /** Undefined while it is down or starting. */
   life: Life | undefined
   /** Shall not come back before the end. */
@@ -52,6 +55,8 @@ const patienceDefault: Millis = 12_000
 const stopWithin: Millis = 2_000
 const leaveWithin: Millis = 1_500
 const retryInterval: Millis = 30_000
+/** What the system says of a disk that fails. */
+export const diskFailures: ReadonlySet<unknown> = new Set(['EIO', 'ENOSPC'])
 
 export interface AgentsOptions {
   world: World
@@ -68,6 +73,10 @@ export class Agents {
   onStart: (station: Station) => void = () => {}
   readonly #options: AgentsOptions
   readonly #world: World
+  #moves = 0
+  /** Over HTTP. */
+  requests = 0
+  snapshots = 0
 
   constructor(options: AgentsOptions) {
     this.#options = options
@@ -77,9 +86,15 @@ export class Agents {
   /** `expect`: how many servers it waits for before it may begin a cluster; 0: it never does. */
   add(name: string, { server, expect }: Pick<Station, 'server' | 'expect'>): void {
     const host = `10.0.0.${this.stations.size + 1}`
-    const at = (port: number): Address => ({ host, port })
-    this.#world.place(name, server ? { rpc: at(8300), lan: at(8301), wan: at(8302) } : { lan: at(8301) })
-    this.stations.set(name, { name, server, expect, host, id: '', life: undefined, gone: undefined })
+    this.#world.place(name, addressesOf(host, server))
+    this.stations.set(name, { name, server, expect, host, id: '', heardAt: 0, life: undefined, gone: undefined })
+  }
+
+  /** It comes back on another address, with the disk it had. Only while it is down. */
+  move(name: string): void {
+    const station = this.station(name)
+    station.host = `10.0.1.${++this.#moves}`
+    this.#world.nodes.get(name)!.addresses = addressesOf(station.host, station.server)
   }
 
   station(name: string): Station {
@@ -150,7 +165,7 @@ export class Agents {
       (error) => {
         if (!current()) return
         world.note(`${name} does not start: ${error.message}`)
-        if (error.code !== 'EIO') this.#options.fail(error)
+        if (!diskFailures.has(error.code)) this.#options.fail(error)
         this.down(name, true)
         this.#world.after(500, () => !this.isUp(name) && station.gone === undefined && this.start(name))
       },
@@ -196,9 +211,12 @@ export class Agents {
     patience: Millis = patienceDefault,
   ): Promise<Answered | undefined> {
     const world = this.#world
+    this.requests++
     return new Promise((resolve) => {
       const abandoned = new AbortController()
+      let answered = false
       world.after(patience, () => {
+        if (answered) return
         resolve(undefined)
         abandoned.abort()
       })
@@ -208,12 +226,14 @@ export class Agents {
         const bytes = new TextEncoder().encode(body)
         const init: RequestInit = { method, signal: abandoned.signal }
         if (method !== 'GET') Object.assign(init, { body: bytes, headers: { 'content-length': String(bytes.length) } })
-        const answered = async () => {
+        const answer = async () => {
           const response = await life.app.request(new Request(`http://${name}${path}`, init))
           const storeIndex = life.store.index
-          resolve({ status: response.status, text: await response.text(), headers: response.headers, storeIndex })
+          const text = await response.text()
+          answered = true
+          resolve({ status: response.status, text, headers: response.headers, storeIndex })
         }
-        answered().catch(this.#options.fail)
+        answer().catch(this.#options.fail)
       })
     })
   }
@@ -244,12 +264,28 @@ export class Agents {
   }
 
   #io(station: Station): Io {
-    const io = this.#world.boot(station.name)
+    const world = this.#world
+    const io = world.boot(station.name)
     const current = this.#current(station.name)
+    const { network } = io
     return {
       ...io,
+      network: {
+        ...network,
+        onDatagram: (channel, receive) =>
+          network.onDatagram(channel, (bytes) => {
+            station.heardAt = world.now
+            receive(bytes)
+          }),
+        onFrame: (channel, receive) =>
+          network.onFrame(channel, (bytes, reply) => {
+            station.heardAt = world.now
+            receive(bytes, reply)
+          }),
+      },
       log: (level, area, message, fields) => {
         io.log(level, area, message, fields)
+        if (area === 'raft' && /^Snapshot to \d+ complete/.test(message)) this.snapshots++
         if (current() && area === 'raft' && message.endsWith('entering Leader state')) this.#led(station)
       },
     }
@@ -343,6 +379,11 @@ export class Agents {
       this.#options.fail(error as Error)
     }
   }
+}
+
+function addressesOf(host: string, server: boolean): NodePlace['addresses'] {
+  const at = (port: number): Address => ({ host, port })
+  return server ? { rpc: at(8300), lan: at(8301), wan: at(8302) } : { lan: at(8301) }
 }
 
 export function termOf({ agent }: Life): number {

@@ -60,6 +60,7 @@ export class SimulatedNetwork {
   readonly #owners = new Map<string, string>()
   readonly #connections = new Map<string, Connection>()
   readonly #cuts = new Set<string>()
+  readonly #clogs = new Map<string, Millis>()
 
   constructor(wires: Wires) {
     this.#wires = wires
@@ -70,6 +71,8 @@ export class SimulatedNetwork {
     const life = (this.#stations.get(node)?.life ?? 0) + 1
     const station: Station = { node, life, alive: true, frames: new Map(), datagrams: new Map() }
     this.#stations.set(node, station)
+    // It may have moved: nobody answers where it was.
+    for (const [address, owner] of this.#owners) if (owner === node) this.#owners.delete(address)
     for (const [channel, address] of Object.entries(addresses)) {
       this.#owners.set(`${channel} ${addressText(address)}`, node)
     }
@@ -103,8 +106,14 @@ export class SimulatedNetwork {
     }
   }
 
+  /** What goes this way arrives, but not before `until`, and then all at once. */
+  clog(from: string, to: string, until: Millis): void {
+    this.#clogs.set(`${from} ${to}`, until)
+  }
+
   heal(): void {
     this.#cuts.clear()
+    this.#clogs.clear()
   }
 
   breakConnections(chance: number): void {
@@ -115,6 +124,11 @@ export class SimulatedNetwork {
 
   isCut(from: string, to: string): boolean {
     return this.#cuts.size > 0 && this.#cuts.has(`${from} ${to}`)
+  }
+
+  #arrival(from: string, to: string): Millis {
+    const at = this.#wires.now() + this.#delay()
+    return this.#clogs.size === 0 ? at : Math.max(at, this.#clogs.get(`${from} ${to}`) ?? 0)
   }
 
   #delay(): Millis {
@@ -133,7 +147,7 @@ export class SimulatedNetwork {
     // The sender may use its buffer again.
     const copy = new Uint8Array(bytes)
     for (let sent = 0; sent < copies; sent++) {
-      this.#wires.at(this.#wires.now() + this.#delay(), () => {
+      this.#wires.at(this.#arrival(from.node, owner), () => {
         const station = this.#stations.get(owner)
         if (this.isCut(from.node, owner) || station === undefined || !station.alive) {
           this.lost++
@@ -202,7 +216,7 @@ export class SimulatedNetwork {
   ): void {
     const { random } = this.#wires
     const [from, to] = way === 'there' ? [connection.from, connection.to] : [connection.to, connection.from]
-    const at = Math.max(this.#wires.now() + this.#delay(), connection.readyAt[way])
+    const at = Math.max(this.#arrival(from, to), connection.readyAt[way])
     connection.readyAt[way] = at
     this.#wires.at(at, () => {
       const station = this.#stations.get(to)
