@@ -156,14 +156,13 @@ class IncomingRequest implements Sent {
     if (announced === 0) return Promise.resolve(new Uint8Array(0))
     return new Promise((resolve, reject) => {
       const chunks: Uint8Array[] = []
-      let bytes = 0
+      let left = announced
       incoming.on('data', (chunk: Uint8Array) => {
         chunks.push(chunk)
-        bytes += chunk.length
-        if (bytes === announced) resolve(chunks.length === 1 ? chunk : Buffer.concat(chunks, bytes))
+        left -= chunk.length
+        if (left === 0) resolve(chunks.length === 1 ? chunk : Buffer.concat(chunks, announced))
       })
-      // Comes in any case; a promise that is settled already does not mind.
-      incoming.once('close', () => reject(new Abandoned('the client broke off while sending its body')))
+      incoming.once('close', () => left > 0 && reject(new Abandoned('the client broke off while sending its body')))
     })
   }
 }
