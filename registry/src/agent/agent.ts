@@ -3,7 +3,7 @@ import { BadRequest, Busy, NoLeader, NotFound, NotLeader, Stopped } from '../err
 import { Gossip, type GossipConfig, type GossipEvent, lanConfig, wanConfig } from '../gossip/gossip.ts'
 import { addressText, parseAddress } from '../io/address.ts'
 import type { Io } from '../io/io.ts'
-import type { Address, Member, Millis, NodeDefinition, NodeId, NodeName } from '../model.ts'
+import type { Address, Member, Millis, NodeDefinition, NodeId, NodeName, Session, SessionId } from '../model.ts'
 import type { ServerChange } from '../raft/message.ts'
 import type { Replica } from '../replica/replica.ts'
 import { type Command, encodeCommand } from '../store/command.ts'
@@ -22,6 +22,7 @@ import { Observer } from './observer.ts'
 import { frameKind, Peers } from './peers.ts'
 import { Reconciler } from './reconciler.ts'
 import { type StatusReply, serve } from './serving.ts'
+import { type RenewReply, Sessions } from './sessions.ts'
 import { SettledLocal } from './settled.ts'
 import { statistics } from './statistics.ts'
 import type { AgentSurface, Fresh, Freshness, Identity, LocalSurface, Pool, Written } from './surface.ts'
@@ -84,6 +85,7 @@ export class Agent implements AgentSurface {
   readonly #sync: Reconciler
   readonly #leader: Reconciler | undefined
   readonly #bootstrap: Reconciler | undefined
+  readonly #sessions: Sessions | undefined
   readonly #tombstones = new Tombstones()
   readonly #absences = new Absences()
   readonly #leaving = new Map<NodeId, Millis>()
@@ -171,6 +173,7 @@ export class Agent implements AgentSurface {
     this.#sync = this.#syncReconciler()
     if (parts.replica !== undefined) {
       const promise = new BootstrapPromise()
+      this.#sessions = new Sessions({ io, store: parts.store, forward: this.#forward, replica: parts.replica })
       serve({
         io,
         self: parts.nodeFile.id,
@@ -180,6 +183,7 @@ export class Agent implements AgentSurface {
         replica: parts.replica,
         following: this.#following,
         forward: this.#forward,
+        sessions: this.#sessions,
         promise,
         onLeave: (id) => this.#letGo(id),
       })
@@ -210,6 +214,13 @@ export class Agent implements AgentSurface {
   async write(command: Command): Promise<Written> {
     this.#expectRunning()
     return this.#forward.write(command)
+  }
+
+  async renewSession(id: SessionId): Promise<Session | undefined> {
+    this.#expectRunning()
+    const request = { cluster: this.#following.cluster, id }
+    const lead = async (): Promise<RenewReply> => ({ session: (await this.#sessions?.renew(id)) ?? null })
+    return ((await this.#forward.ask('renew', request, lead)) as RenewReply).session ?? undefined
   }
 
   async read(freshness: Freshness): Promise<Fresh> {
@@ -325,6 +336,7 @@ export class Agent implements AgentSurface {
     this.#local.tick(now)
     this.#sync.tick(now)
     this.#bootstrap?.tick(now)
+    this.#sessions?.tick(now)
     if (this.#following.leading) {
       this.#leader?.tick(now)
       this.#reap(now)

@@ -111,6 +111,14 @@ export class Forward {
   }
 
   /**
+   * What the leader answers, `lead` when this node is it. May be asked more than once, and answered more than once.
+   * @throws NoLeader when none answered in time
+   */
+  ask(method: string, request: unknown, lead: () => Promise<unknown>): Promise<unknown> {
+    return this.#held(() => (this.#options.following.leading ? lead() : this.#harmless(method, request)))
+  }
+
+  /**
    * As the leader, for itself or for another agent. What `apply` would not understand must not get into the log: every
    * server would halt on it, at each start again.
    * @throws BadRequest, TooLarge, NotLeader; see `Replica.propose`
@@ -182,10 +190,14 @@ export class Forward {
     const { following } = this.#options
     if (following.leading) return this.leadRead(consistent)
     const request: ReadRequest = { cluster: following.cluster, consistent }
+    return ((await this.#harmless('read', request)) as ReadReply).index
+  }
+
+  /** What was not answered did not happen: it may be asked again. */
+  async #harmless(method: string, request: unknown): Promise<unknown> {
     try {
-      return ((await this.#ask('read', request)) as ReadReply).index
+      return await this.#ask(method, request)
     } catch (error) {
-      // A read that was not answered did not happen.
       if (error instanceof Unanswered || error instanceof LeadershipLost || error instanceof Stopped)
         throw new NotLeader()
       throw error

@@ -10,6 +10,7 @@ import type { Forward, ReadReply, ReadRequest, WriteReply, WriteRequest } from '
 import type { ServerStatus } from './leader.ts'
 import type { FollowReply, FollowRequest, StateReply, StateRequest } from './observer.ts'
 import type { Peers } from './peers.ts'
+import type { RenewReply, RenewRequest, Sessions } from './sessions.ts'
 
 export interface LeaveRequest {
   id: NodeId
@@ -26,6 +27,7 @@ export interface ServingOptions {
   replica: Replica
   following: Following
   forward: Forward
+  sessions: Sessions
   promise: BootstrapPromise
   /** A server asks to be let go. */
   onLeave: (id: NodeId) => Promise<void>
@@ -50,6 +52,11 @@ export function serve(options: ServingOptions): void {
     const { cluster, consistent } = fields<ReadRequest>(body, { cluster: 'string', consistent: 'boolean' })
     forward.expectCluster(cluster)
     return { index: await forward.leadRead(consistent) }
+  })
+  peers.answer('renew', async (body): Promise<RenewReply> => {
+    const { cluster, id } = fields<RenewRequest>(body, { cluster: 'string', id: 'string' })
+    forward.expectCluster(cluster)
+    return { session: (await options.sessions.renew(id)) ?? null }
   })
   peers.answer('bootstrap', (body) => {
     const request = fields<BootstrapRequest>(body, { by: 'string' })

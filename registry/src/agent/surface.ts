@@ -14,6 +14,8 @@ import type {
   NodeName,
   ServiceDefinition,
   ServiceId,
+  Session,
+  SessionId,
 } from '../model.ts'
 import type { Applied, Command } from '../store/command.ts'
 import type { Topic, View } from '../store/view.ts'
@@ -60,6 +62,11 @@ export interface AgentSurface {
    * BadRequest, Busy, Stopped.
    */
   write(command: Command): Promise<Written>
+  /**
+   * Begins the session's time anew at the leader, wherever that is. Undefined: there is no such session, any more.
+   * @throws NoLeader, Stopped
+   */
+  renewSession(id: SessionId): Promise<Session | undefined>
   /** @throws NoLeader for default and consistent. */
   read(freshness: Freshness): Promise<Fresh>
   /**

@@ -12,6 +12,7 @@ import { failure } from './failure.ts'
 import { FetchedRequest, responseOf } from './fetched.ts'
 import { healthEndpoints } from './health.ts'
 import { kvEndpoints } from './kv.ts'
+import { sessionEndpoints } from './sessions.ts'
 import { statusEndpoints } from './status.ts'
 import { type Bindings, encodedPath, type ReadPath, rawTarget, readPath, readQuery } from './target.ts'
 import { txnEndpoints } from './txn.ts'
@@ -45,6 +46,7 @@ export function endpointsOf(surface: AgentSurface, options: HttpOptions): Endpoi
     ...healthEndpoints(surface, options),
     ...catalogEndpoints(surface, options),
     ...agentEndpoints(surface, options),
+    ...sessionEndpoints(surface, options),
     ...statusEndpoints(surface),
     ...txnEndpoints(surface, options),
   ]

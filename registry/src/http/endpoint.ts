@@ -13,6 +13,8 @@ export interface HttpOptions {
   pretty?: boolean
   /** How long a blocking query waits unless it says: 5 minutes. */
   waitDefault?: Millis
+  /** The shortest TTL a session may have: 10 seconds. */
+  sessionTtlMin?: Millis
   /** The longest a blocking query may wait: 10 minutes. */
   waitMax?: Millis
 }

@@ -1,7 +1,7 @@
-/** `/v1/kv/`: keys and values. Locks (`acquire`, `release`) need sessions, which this version does not have. */
+/** `/v1/kv/`: keys and values, and locks on them: `?acquire=` and `?release=` name a session. */
 import type { AgentSurface } from '../agent/surface.ts'
 import { BadRequest } from '../errors.ts'
-import type { KvPair } from '../model.ts'
+import type { Base64, KvPair } from '../model.ts'
 import type { Command } from '../store/command.ts'
 import { readBody } from './body.ts'
 import { type Answer, type Asked, type Endpoint, empty, type HttpOptions, json } from './endpoint.ts'
@@ -61,16 +61,25 @@ async function put(surface: AgentSurface, asked: Asked): Promise<Answer> {
   const { query, name: key } = asked
   requireKey(key)
   refuseConflict(query, ['cas', 'acquire', 'release'])
-  for (const lock of ['acquire', 'release']) {
-    if (query.has(lock)) throw new BadRequest(`?${lock} is not supported: this version has no sessions`)
-  }
   const flags = query.has('flags') ? parseUint64(query.get('flags') ?? '') : '0'
   const cas = casOf(query)
   localOnly(surface, query.get('dc') ?? '')
   const bytes = await readBody(asked.request)
   const value = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
-  const command: Command = { type: 'kv.set', key, value, flags, ...(cas !== undefined && { cas }) }
+  const command = putCommand(query, { key, value, flags }, cas)
   return json(asked, (await surface.write(command)).value)
+}
+
+function putCommand(
+  query: URLSearchParams,
+  pair: { key: string; value: Base64; flags: string },
+  cas: number | undefined,
+): Command {
+  const acquire = query.get('acquire')
+  if (acquire !== null) return { type: 'kv.lock', ...pair, session: acquire }
+  const release = query.get('release')
+  if (release !== null) return { type: 'kv.unlock', ...pair, session: release }
+  return { type: 'kv.set', ...pair, ...(cas !== undefined && { cas }) }
 }
 
 async function remove(surface: AgentSurface, asked: Asked): Promise<Answer> {
@@ -110,6 +119,7 @@ export function consulPair(pair: KvPair) {
     Key: pair.key,
     Flags: exact(pair.flags),
     Value: pair.value === '' ? null : pair.value,
+    ...(pair.session !== undefined && { Session: pair.session }),
     CreateIndex: pair.createIndex,
     ModifyIndex: pair.modifyIndex,
   }

@@ -1,6 +1,6 @@
 /**
  * `/v1/txn`: up to 64 operations on keys and the catalog, all of them or none. Those that only read are answered as any
- * read is, without the log. Verbs that concern locks need sessions, which this version does not have.
+ * read is, without the log.
  */
 import type { AgentSurface } from '../agent/surface.ts'
 import { BadRequest } from '../errors.ts'
@@ -99,7 +99,9 @@ function orNull(tags: string[]): string[] | null {
 }
 
 function readsOnly({ type }: Operation): boolean {
-  return type.endsWith('.get') || type === 'kv.tree' || type === 'kv.check' || type === 'kv.absent'
+  return (
+    type.endsWith('.get') || type === 'kv.tree' || type === 'kv.check' || type === 'kv.absent' || type === 'kv.session'
+  )
 }
 
 /** @throws BadRequest in the words of this endpoint */
@@ -162,16 +164,20 @@ function kvOperation(fields: Fields): Operation | Wrong {
   const value = bytesOf(fields)
   const flags = String(fields.unsigned('Flags'))
   const index = indexOf(fields, 'Index')
-  if (verb === 'lock' || verb === 'unlock' || verb === 'check-session') {
-    throw new BadRequest(`KV verb ${JSON.stringify(verb)} is not supported: this version has no sessions`)
-  }
-  const writes = ['set', 'cas', 'delete', 'delete-tree', 'delete-cas'].includes(verb)
+  const session = fields.text('Session')
+  const writes = ['set', 'cas', 'lock', 'unlock', 'delete', 'delete-tree', 'delete-cas'].includes(verb)
   if (key === '' && verb !== 'delete-tree') return { wrong: 'Must provide key', reads: !writes }
   switch (verb) {
     case 'set':
       return { type: 'kv.set', key, value, flags }
     case 'cas':
       return { type: 'kv.set', key, value, flags, cas: index }
+    case 'lock':
+      return { type: 'kv.lock', key, value, flags, session }
+    case 'unlock':
+      return { type: 'kv.unlock', key, value, flags, session }
+    case 'check-session':
+      return { type: 'kv.session', key, session }
     case 'get':
       return { type: 'kv.get', key }
     case 'get-tree':

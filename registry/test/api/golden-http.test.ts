@@ -33,16 +33,10 @@ const otherwise: Readonly<Record<string, string>> = {
 
 /** Asked, and answered differently on purpose. */
 const different: Readonly<Record<string, { status: number; text: RegExp }>> = {
-  '031-kv-acquire-notuuid': { status: 400, text: /^\?acquire is not supported: this version has no sessions$/ },
-  '032-kv-acquire-unknown': { status: 400, text: /no sessions/ },
-  '033-kv-release-unknown': { status: 400, text: /^\?release is not supported/ },
   '045-kv-put-over-chunked': { status: 413, text: /too large, max size: 524288 bytes/ },
   '058-kv-unprintable-null': { status: 400, text: /unprintable character U\+0000$/ },
   '059-kv-unprintable-lf': { status: 400, text: /unprintable character U\+000A$/ },
   '233-reg-check-script-legacy': { status: 500, text: /^Scripts are disabled on this agent from remote calls/ },
-  '447-lock-unknown': { status: 400, text: /^KV verb "lock" is not supported: this version has no sessions$/ },
-  '448-unlock-unknown': { status: 400, text: /^KV verb "unlock" is not supported/ },
-  '449-check-session': { status: 400, text: /^KV verb "check-session" is not supported/ },
   '308-reg-script-legacy': { status: 500, text: /^Scripts are disabled/ },
 }
 

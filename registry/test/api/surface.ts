@@ -139,6 +139,10 @@ export class SingleNode {
         if (!self.leading) throw new NoLeader()
         return self.apply(command)
       },
+      async renewSession(id) {
+        if (!self.leading) throw new NoLeader()
+        return self.store.session(id).value
+      },
       async read(freshness): Promise<Fresh> {
         if (!self.leading && freshness !== 'stale') throw new NoLeader()
         return { view: self.store, knownLeader: self.leading, lastContact: self.lastContact }
