@@ -15,6 +15,8 @@ export interface Restored {
   hardState: HardState
   snapshot: SnapshotMark | undefined
   entries: Entry[]
+  /** A former life knew that entries up to here are committed; they are in the snapshot or in `entries`. */
+  commit?: Index
 }
 
 export class ReplicatedLog {
@@ -29,7 +31,7 @@ export class ReplicatedLog {
   /** Committed entries up to here were handed out. */
   #applied: Index
 
-  constructor({ hardState, snapshot, entries }: Restored) {
+  constructor({ hardState, snapshot, entries, commit = 0 }: Restored) {
     this.snapshotMark = snapshot
     this.#commit = snapshot?.index ?? 0
     this.#applied = this.#commit
@@ -40,6 +42,7 @@ export class ReplicatedLog {
     )
     for (const entry of entries) this.append(entry)
     this.saves = new Saves(hardState, this.entries.lastIndex)
+    this.advanceCommit(commit)
   }
 
   get commit(): Index {

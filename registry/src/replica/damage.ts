@@ -3,6 +3,7 @@
  * them may one day be all there is. Nothing here is ever read again by the program.
  */
 import type { Disk } from '../io/io.ts'
+import { bookmarkFile } from './bookmark.ts'
 
 export const walFolder = 'raft/wal'
 export const snapshotFolder = 'raft/snapshots'
@@ -27,6 +28,8 @@ export async function setLogAside(disk: Disk): Promise<string> {
   for (const folder of [snapshotFolder, walFolder]) {
     for (const name of await disk.list(folder)) files.push(`${folder}/${name}`)
   }
+  // The next log begins anew, and must not be measured by how far this one was.
+  if ((await disk.read(bookmarkFile)) !== undefined) files.push(bookmarkFile)
   return setAside(disk, files)
 }
 

@@ -4,6 +4,7 @@ import { History } from '../../test/sim/checkers.ts'
 import { Cluster, List } from '../../test/sim/cluster.ts'
 import { quickDisk, World } from '../../test/sim/world.ts'
 import { Busy, Corrupt, LeadershipLost, NotLeader, Refused, Stopped, TooLarge, TooNew } from '../errors.ts'
+import { Bookmark, bookmarkFile } from './bookmark.ts'
 import type { ReplicaOptions } from './replica.ts'
 import { encodeFrame } from './wire.ts'
 
@@ -528,6 +529,88 @@ describe('a replica', () => {
     it('is bootstrapped once', async () => {
       const { replica } = await cluster(['a'])
       await assert.rejects(replica('a').bootstrap({ cluster: 'other', servers: [] }), Refused)
+    })
+  })
+
+  describe('with the commit index kept on disk', () => {
+    it('has applied up to there after a start, though nobody tells it', async () => {
+      const { world, nodes, write, level } = await cluster(['a', 'b', 'c'])
+      for (let at = 0; at < 20; at++) await write(`w${at}`)
+      await level()
+      await world.runFor(2500)
+      for (const name of ['a', 'b', 'c']) nodes.down(name, false)
+      nodes.start('b')
+      await until(world, () => nodes.member('b').list.writes.length === 20)
+      assert.equal(nodes.leader(), undefined)
+      assert.notEqual(nodes.member('b').replica!.status.role, 'leader')
+    })
+
+    it('is exact after a clean stop, and at most a second or so old otherwise', async () => {
+      const { world, nodes, write, level, replica } = await cluster(['a', 'b', 'c'])
+      const kept = async (name: string) => (await Bookmark.open(world.nodes.get(name)!.disk.open())).index
+      await write('x')
+      await level()
+      await world.runFor(3000)
+      const { commit } = replica('b').status
+      assert.equal(await kept('b'), commit)
+      await write('y')
+      await level()
+      await settled(world, nodes.stop('b'))
+      assert.equal(await kept('b'), commit + 1)
+    })
+
+    it('never says more than what is durable here, however slow this disk is', async () => {
+      const { world, nodes, replica } = await cluster(['a', 'b', 'c'])
+      world.nodes.get('b')!.diskFaults = { delayMin: 10, delayMax: 2000, failure: 0 }
+      for (let life = 0; life < 20; life++) {
+        for (let at = 0; at < 15 + life; at++) {
+          replica('a')
+            .propose(bytes(`w${life}.${at}`))
+            .catch(() => {})
+          await world.runFor(300)
+        }
+        nodes.down('b', false)
+        nodes.start('b')
+        await until(world, () => nodes.broken.has('b') || nodes.member('b').replica !== undefined, 60_000)
+        assert.equal(nodes.broken.get('b')?.message, undefined, `life ${life}`)
+      }
+    })
+
+    it('a log that ends before is damaged, however whole it looks', async () => {
+      const { world, nodes, write, level } = await cluster(['a', 'b', 'c'], { wal: { zeroBytes: 0 } })
+      for (let at = 0; at < 5; at++) await write(`w${at}`)
+      await level()
+      const { disk } = world.nodes.get('b')!
+      const file = disk.files().find((name) => name.endsWith('.wal'))!
+      const then = Uint8Array.from(disk.peek(file)!)
+      for (let at = 0; at < 5; at++) await write(`later${at}`)
+      await level()
+      await world.runFor(2500)
+      nodes.down('b', false)
+      disk.poke(file, then)
+      nodes.start('b')
+      await until(world, () => nodes.broken.has('b'))
+      assert.ok(nodes.broken.get('b') instanceof Corrupt)
+      assert.match(nodes.broken.get('b')!.message, /raft\/wal: expected entry \d+ of term \d+, .*; the log ends at \d+/)
+    })
+
+    it('is nothing that a start depends on: damaged it is written anew, and gone it is gone', async () => {
+      for (const damage of [new Uint8Array(5000).fill(9), new Uint8Array(0)]) {
+        const { world, nodes, write, level } = await cluster(['a', 'b', 'c'])
+        for (let at = 0; at < 5; at++) await write(`w${at}`)
+        await level()
+        await world.runFor(2500)
+        nodes.down('b', false)
+        const { disk } = world.nodes.get('b')!
+        disk.poke(bookmarkFile, damage)
+        nodes.start('b')
+        await until(world, () => nodes.member('b').list.writes.length === 5)
+        assert.ok(world.lines.some((line) => /raft\/commit is damaged; nothing is lost/.test(line)))
+        await write('on')
+        await level()
+        await world.runFor(2500)
+        assert.ok((await Bookmark.open(disk.open())).index > 0)
+      }
     })
   })
 

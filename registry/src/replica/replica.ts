@@ -32,6 +32,7 @@ import type {
 import { Raft, type RaftOptions, raftOptionsDefault } from '../raft/raft.ts'
 import { Addresses } from './addresses.ts'
 import { Applier, entryOverhead } from './applier.ts'
+import type { Bookmark } from './bookmark.ts'
 import { explained } from './disk-errors.ts'
 import type { StateMachine } from './machine.ts'
 import { logEvent, logFollower } from './news.ts'
@@ -60,6 +61,9 @@ export class Replica {
   readonly #options: Required<ReplicaOptions>
   readonly #wal: Wal
   readonly #snapshots: Snapshots
+  readonly #bookmark: Bookmark
+  #bookmarkDue: Millis
+  #bookmarking: Promise<void> | undefined
   readonly #raft: Raft
   readonly #sender: SnapshotSender
   readonly #receiver: SnapshotReceiver
@@ -107,12 +111,14 @@ export class Replica {
     options: Required<ReplicaOptions>,
     restored: Awaited<ReturnType<typeof restoreFromDisk>>,
   ) {
-    const { wal, snapshots, snapshot, hardState, entries } = restored
+    const { wal, snapshots, snapshot, hardState, entries, bookmark, commit } = restored
     this.#io = io
     this.#machine = machine
     this.#options = options
     this.#wal = wal
     this.#snapshots = snapshots
+    this.#bookmark = bookmark
+    this.#bookmarkDue = io.clock.now() + bookmarkInterval
     const raftOptions: RaftOptions = {
       ...raftOptionsDefault,
       id: options.id,
@@ -121,7 +127,7 @@ export class Replica {
       electionTimeoutMax: options.electionTimeoutMax,
       heartbeatInterval: options.heartbeatInterval,
     }
-    this.#raft = new Raft(raftOptions, { hardState, snapshot, entries }, io.clock.now())
+    this.#raft = new Raft(raftOptions, { hardState, snapshot, entries, commit }, io.clock.now())
     this.#addresses = new Addresses({ id: options.id, address: options.address }, io.log)
     this.#addresses.learnAll(this.#raft.configuration)
     const failed = (error: unknown) => this.#halt(error)
@@ -347,6 +353,7 @@ export class Replica {
       const late = this.#transferring.filter(({ deadline }) => now >= deadline)
       this.#transferring = this.#transferring.filter(({ deadline }) => now < deadline)
       for (const { resolve } of late) resolve(false)
+      if (now >= this.#bookmarkDue) this.#keepCommit(now)
     })
     this.#turn()
   }
@@ -370,7 +377,10 @@ export class Replica {
       while (this.#save !== undefined) await this.#save.done
       await this.#snapshotting
       await this.#receiver.idle()
+      await this.#bookmarking
       if (this.#ended === undefined) await this.#wal.close()
+      if (this.#ended === undefined) this.#keepCommit(this.#io.clock.now())
+      await this.#bookmarking
     } catch (error) {
       this.#io.log('error', 'raft', 'the log could not be closed', { error: String(error) })
     }
@@ -533,6 +543,24 @@ export class Replica {
     await this.#wal.compact(this.#snapshots.heldTwice + 1)
   }
 
+  /** Not when something is committed: nobody waits for it, and a disk has better to do. */
+  #keepCommit(now: Millis): void {
+    // What is committed may still be on its way to this disk.
+    const index = Math.min(this.#raft.commit, this.#raft.savedIndex)
+    const term = this.#raft.termAt(index)
+    if (index <= this.#bookmark.index || term === undefined || this.#bookmarking !== undefined) return
+    this.#bookmarkDue = now + bookmarkInterval
+    this.#bookmarking = this.#bookmark.keep(index, term).then(
+      () => {
+        this.#bookmarking = undefined
+      },
+      (error) => {
+        this.#bookmarking = undefined
+        this.#halt(error)
+      },
+    )
+  }
+
   // --- the others
 
   #send(to: ServerId, frame: ReplicaFrame): void {
@@ -648,6 +676,9 @@ export class Replica {
     for (const onChange of [...this.#subscribers]) onChange()
   }
 }
+
+/** The bookmark of the commit index is at most so old while the log grows. */
+const bookmarkInterval: Millis = 1000
 
 /** How much of the last snapshot's size the entries since then must have for the next. */
 const snapshotShare = 0.25

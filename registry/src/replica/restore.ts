@@ -5,7 +5,9 @@
  */
 import { Corrupt } from '../errors.ts'
 import type { Io } from '../io/io.ts'
+import type { Index } from '../model.ts'
 import type { Entry, HardState, SnapshotMark } from '../raft/message.ts'
+import { Bookmark, bookmarkFile } from './bookmark.ts'
 import { setAside, snapshotFolder, walFolder } from './damage.ts'
 import type { StateMachine } from './machine.ts'
 import type { WalRecord } from './records.ts'
@@ -19,6 +21,9 @@ export interface FromDisk {
   snapshot: SnapshotMark | undefined
   /** After the snapshot, without a gap. */
   entries: Entry[]
+  bookmark: Bookmark
+  /** Committed for certain: in the snapshot, or in the log up to here. */
+  commit: Index
 }
 
 /** The machine has the snapshot's state when this resolves. @throws Corrupt, TooNew, or the disk's error */
@@ -55,6 +60,15 @@ export async function restoreFromDisk(io: Io, machine: StateMachine, options: Pa
       records.push({ type: 'restart', index: mark.index, term: mark.term })
     }
   }
+  const bookmark = await Bookmark.open(io.disk)
+  if (bookmark.damaged) {
+    io.log(
+      'warn',
+      'raft',
+      `${bookmarkFile} is damaged; nothing is lost, it only repeats what the log and the others know`,
+    )
+  }
+  expectCommitted(bookmark, end, entries)
   if (records.length > 0) await wal.save(records)
   if (newest !== undefined) await snapshots.restore(newest, machine)
   // Not before it is certain that nothing of it is needed.
@@ -69,5 +83,16 @@ export async function restoreFromDisk(io: Io, machine: StateMachine, options: Pa
       })
     }
   }
-  return { wal, snapshots, hardState, snapshot: mark, entries }
+  return { wal, snapshots, hardState, snapshot: mark, entries, bookmark, commit: Math.max(end, bookmark.index) }
+}
+
+/** A log may end anywhere and look whole: here it has to reach what was committed. @throws Corrupt */
+function expectCommitted({ index, term }: Bookmark, end: Index, entries: readonly Entry[]): void {
+  if (index <= end) return
+  const entry = entries[index - end - 1]
+  if (entry?.term === term) return
+  const found = entry === undefined ? `the log ends at ${end + entries.length}` : `that entry is of term ${entry.term}`
+  throw new Corrupt(
+    `${walFolder}: expected entry ${index} of term ${term}, which was committed and durable here; ${found}`,
+  )
 }
