@@ -1,136 +1,114 @@
 /**
- * `npm run bench`: this agent beside the real Consul 1.8.7, one server each, durable, on loopback. Every case runs on both
- * in turn, several rounds; what is printed is the median of each and their ratio (above 1: we are faster). Absolute
- * figures move with the machine and with this load generator, which shares its cores; ratios of one run are what to read.
+ * `npm run bench`: this agent beside the real Consul 1.8.7, durable, on loopback: one server of each, and three. Every case
+ * runs on both in turn, several rounds; what is printed is the median of each and the ratio of the rates (above 1: we are
+ * faster). Absolute figures move with the machine, and the load shares its cores; ratios of one run are what to read.
  *
- *   node scripts/bench.ts [rounds] [requests per round]
+ *   node scripts/bench.ts [--rounds 5] [--seconds 3] [--servers 1,3] [--only WORD]
+ *
+ * `--only`: cases whose name holds the word. `--peers no`: without Consul, for comparing two commits.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { createSocket } from 'node:dgram'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { Agent, request } from 'node:http'
+import { Agent } from 'node:http'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import dnsPacket from 'dns-packet'
+import { parseArgs } from 'node:util'
+import { type DnsType, generators, gets, type Measured, puts, questions, send } from './bench-load.ts'
 
-const [rounds = 5, requests = 4000] = process.argv.slice(2).map(Number)
+const { values: options } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '3' },
+    servers: { type: 'string', default: '1,3' },
+    only: { type: 'string', default: '' },
+    peers: { type: 'string', default: 'yes' },
+  },
+})
+const rounds = Number(options.rounds)
+const seconds = Number(options.seconds)
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const folder = mkdtempSync(join(tmpdir(), 'rollcall-bench-'))
-const connections = 64
+const agent = new Agent({ keepAlive: true })
 
-interface Server {
+/** Servers of one program that form a cluster; `follower` is the leader where there is but one. */
+interface Cluster {
   name: string
-  host: string
-  process: ChildProcess
+  hosts: string[]
+  processes: ChildProcess[]
+  leader: string
+  follower: string
 }
 
-function start(name: string, command: string, host: string): Server {
-  const words = ['agent', '-server', '-bootstrap', `-node=${name}`, `-data-dir=${join(folder, name)}`]
-  const addresses = [`-bind=${host}`, `-client=${host}`, `-advertise=${host}`]
-  return { name, host, process: spawn(command, [...words, ...addresses], { stdio: 'ignore' }) }
+interface Case {
+  name: string
+  run(cluster: Cluster): Promise<Measured>
 }
 
-function send(
-  agent: Agent,
-  host: string,
-  method: string,
-  path: string,
-  body?: string,
-): Promise<{ status: number; text: string }> {
-  return new Promise((resolve, reject) => {
-    const sent = request({ agent, host, port: 8500, method, path }, (response) => {
-      let text = ''
-      response.setEncoding('utf8')
-      response.on('data', (part: string) => {
-        text += part
-      })
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }))
-    })
-    sent.on('error', reject)
-    sent.end(body)
+const put = (name: string, host: (cluster: Cluster) => string): Case => ({
+  name,
+  run: (cluster) => puts(host(cluster), seconds),
+})
+const get = (name: string, path: string, host = ({ leader }: Cluster) => leader): Case => ({
+  name,
+  run: (cluster) => gets(host(cluster), path, seconds),
+})
+const ask = (name: string, question: string, type: DnsType): Case => ({
+  name,
+  run: ({ leader }) => questions(leader, question, type, seconds),
+})
+
+const cases: Record<number, Case[]> = {
+  1: [
+    put('PUT /v1/kv, 100 bytes, 1,000 keys', ({ leader }) => leader),
+    get('GET /v1/kv', '/v1/kv/bench/1'),
+    get('GET /v1/kv?stale', '/v1/kv/bench/1?stale'),
+    get('GET /v1/health/service?passing, 10 instances', '/v1/health/service/web?passing'),
+    get('GET /v1/catalog/service, 10 instances', '/v1/catalog/service/web'),
+    ask('DNS A, 10 instances', 'web.service.consul', 'A'),
+    ask('DNS SRV, 10 instances', 'web.service.consul', 'SRV'),
+    ask('DNS A, unknown name', 'nothing.service.consul', 'A'),
+  ],
+  3: [
+    put('PUT /v1/kv to the leader', ({ leader }) => leader),
+    put('PUT /v1/kv to a follower', ({ follower }) => follower),
+    get('GET /v1/kv from the leader', '/v1/kv/bench/1'),
+    get('GET /v1/kv from a follower', '/v1/kv/bench/1', ({ follower }) => follower),
+    get('GET /v1/kv?stale from a follower', '/v1/kv/bench/1?stale', ({ follower }) => follower),
+  ],
+}
+
+async function start(name: string, command: string, hosts: string[]): Promise<Cluster> {
+  const processes = hosts.map((host) => {
+    const words = ['agent', '-server', `-node=${name}-${host}`, `-data-dir=${join(folder, `${name}-${host}`)}`]
+    const addresses = [`-bind=${host}`, `-client=${host}`, `-advertise=${host}`]
+    const company =
+      hosts.length === 1
+        ? ['-bootstrap']
+        : [`-bootstrap-expect=${hosts.length}`, ...hosts.map((other) => `-retry-join=${other}`)]
+    return spawn(command, [...words, ...addresses, ...company], { stdio: 'ignore' })
   })
+  const cluster = { name, hosts, processes, leader: '', follower: '' }
+  running.push(cluster)
+  await prepare(cluster)
+  return cluster
 }
 
-/** Requests a second over the given number of concurrent workers. */
-async function rate(one: (at: number) => Promise<void>, workers: number): Promise<number> {
-  let next = 0
-  const begun = performance.now()
-  await Promise.all(
-    Array.from({ length: workers }, async () => {
-      while (next < requests) await one(next++)
-    }),
-  )
-  return (requests / (performance.now() - begun)) * 1000
-}
-
-type Case = { name: string; run(server: Server): Promise<number> }
-
-function httpCase(name: string, method: string, path: (at: number) => string, body?: string): Case {
-  return {
-    name,
-    async run({ host }) {
-      const agent = new Agent({ keepAlive: true, maxSockets: connections })
-      const measured = await rate(async (at) => {
-        const { status, text } = await send(agent, host, method, path(at), body)
-        if (status !== 200) throw new Error(`${method} ${path(at)}: ${status} ${text}`)
-      }, connections)
-      agent.destroy()
-      return measured
-    },
-  }
-}
-
-function dnsCase(name: string, question: string, type: 'A' | 'SRV'): Case {
-  return {
-    name,
-    async run({ host }) {
-      const socket = createSocket('udp4')
-      const waiting = new Map<number, () => void>()
-      socket.on('message', (bytes) => {
-        const id = bytes.readUInt16BE(0)
-        waiting.get(id)?.()
-        waiting.delete(id)
-      })
-      const query = dnsPacket.encode({ type: 'query', questions: [{ type, name: question }] })
-      const measured = await rate(
-        (at) =>
-          new Promise((resolve) => {
-            const packet = Buffer.from(query)
-            packet.writeUInt16BE(at & 0xffff, 0)
-            // A lost datagram counts as answered late.
-            const late = setTimeout(resolve, 1000)
-            waiting.set(at & 0xffff, () => {
-              clearTimeout(late)
-              resolve()
-            })
-            socket.send(packet, 8600, host)
-          }),
-        8,
-      )
-      socket.close()
-      return measured
-    },
-  }
-}
-
-const cases: Case[] = [
-  httpCase('PUT /v1/kv, 100 bytes, 1,000 keys', 'PUT', (at) => `/v1/kv/bench/${at % 1000}`, 'x'.repeat(100)),
-  httpCase('GET /v1/kv', 'GET', () => '/v1/kv/bench/1'),
-  httpCase('GET /v1/kv?stale', 'GET', () => '/v1/kv/bench/1?stale'),
-  httpCase('GET /v1/health/service?passing, 10 instances', 'GET', () => '/v1/health/service/web?passing'),
-  httpCase('GET /v1/catalog/service, 10 instances', 'GET', () => '/v1/catalog/service/web'),
-  dnsCase('DNS A, 10 instances', 'web.service.consul', 'A'),
-  dnsCase('DNS SRV, 10 instances', 'web.service.consul', 'SRV'),
-  dnsCase('DNS A, unknown name', 'nothing.service.consul', 'A'),
-]
-
-async function prepare({ host, name }: Server): Promise<void> {
-  const agent = new Agent()
+/** Waits until everybody knows the leader, and registers ten instances of a service. */
+async function prepare(cluster: Cluster): Promise<void> {
+  const { hosts, name } = cluster
   for (let attempt = 0; ; attempt++) {
-    const leader = await send(agent, host, 'GET', '/v1/status/leader').catch(() => ({ text: '""' }))
-    if (leader.text !== '""') break
-    if (attempt > 300) throw new Error(`${name} elected no leader`)
+    const told = await Promise.all(
+      hosts.map((host) => send(agent, host, 'GET', '/v1/status/leader').catch(() => ({ text: '""' }))),
+    )
+    const leaders = new Set(told.map(({ text }) => text.replace(/^"(.*):\d+"$/, '$1')))
+    const [leader = ''] = leaders
+    if (leaders.size === 1 && hosts.includes(leader)) {
+      cluster.leader = leader
+      cluster.follower = hosts.find((host) => host !== leader) ?? leader
+      break
+    }
+    if (attempt > 600) throw new Error(`${name} elected no leader`)
     await new Promise((again) => setTimeout(again, 100))
   }
   for (let at = 0; at < 10; at++) {
@@ -140,30 +118,58 @@ async function prepare({ host, name }: Server): Promise<void> {
       Service: { Service: 'web', ID: `web${at}`, Port: 8000 + at },
       Check: { CheckID: 'up', Name: 'up', Status: 'passing', ServiceID: `web${at}` },
     })
-    const { status, text } = await send(agent, host, 'PUT', '/v1/catalog/register', body)
+    const { status, text } = await send(agent, cluster.leader, 'PUT', '/v1/catalog/register', body)
     if (status !== 200) throw new Error(`${name}: ${text}`)
   }
+  // Warm, and every key that is asked for is there.
+  await puts(cluster.leader, 1)
 }
 
-const median = (values: number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
+function median(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
+}
 
-const consul = execFileSync(join(root, 'scripts/peer-consul.sh'), { encoding: 'utf8' }).trim().split('\n').at(-1) ?? ''
-const servers = [
-  start('ours', join(root, 'registry/bin/registry'), '127.0.79.1'),
-  start('consul', consul, '127.0.79.2'),
-]
+async function compare({ name, run }: Case, clusters: readonly Cluster[]): Promise<string> {
+  const measured: Measured[][] = clusters.map(() => [])
+  for (let round = 0; round < rounds; round++) {
+    for (const [at, cluster] of clusters.entries()) measured[at]?.push(await run(cluster))
+  }
+  const rates = measured.map((each) => median(each.map(({ rate }) => rate)))
+  const [ours = Number.NaN, theirs = Number.NaN] = rates
+  const late = measured.map((each) => median(each.map(({ p99 }) => p99)))
+  const cells = [
+    ...rates.map((rate) => String(Math.round(rate))),
+    ...(clusters.length > 1 ? [(ours / theirs).toFixed(2)] : []),
+    ...late.map((p99) => (Number.isNaN(p99) ? '' : p99.toFixed(1))),
+  ]
+  return `| ${name} | ${cells.join(' | ')} |`
+}
+
+const running: Cluster[] = []
+function end(): void {
+  for (const { processes } of running.splice(0)) for (const process of processes) process.kill('SIGKILL')
+}
+
+const beside = options.peers !== 'no'
+const consul = beside
+  ? (execFileSync(join(root, 'scripts/peer-consul.sh'), { encoding: 'utf8' }).trim().split('\n').at(-1) ?? '')
+  : ''
+console.log(`${rounds} rounds of ${seconds} s, 64 connections; ${generators}`)
 try {
-  for (const server of servers) await prepare(server)
-  console.log(`| case (${rounds} rounds of ${requests}) | Rollcall /s | Consul 1.8.7 /s | ratio |\n|---|---|---|---|`)
-  for (const { name, run } of cases) {
-    const measured: number[][] = [[], []]
-    for (let round = 0; round < rounds; round++) {
-      for (const [at, server] of servers.entries()) measured[at]?.push(await run(server))
-    }
-    const [ours, theirs] = measured.map(median) as [number, number]
-    console.log(`| ${name} | ${Math.round(ours)} | ${Math.round(theirs)} | ${(ours / theirs).toFixed(2)} |`)
+  for (const count of options.servers.split(',').map(Number)) {
+    const chosen = (cases[count] ?? []).filter(({ name }) => name.includes(options.only))
+    if (chosen.length === 0) continue
+    const hosts = (first: number) => Array.from({ length: count }, (_, at) => `127.0.79.${first + at}`)
+    const clusters = [await start('ours', join(root, 'registry/bin/registry'), hosts(1))]
+    if (beside) clusters.push(await start('consul', consul, hosts(11)))
+    const columns = beside ? ['Rollcall /s', 'Consul 1.8.7 /s', 'ratio', 'p99 ms', 'Consul p99 ms'] : ['/s', 'p99 ms']
+    const servers = count === 1 ? 'one server' : `${count} servers`
+    console.log(`\n| ${servers} | ${columns.join(' | ')} |\n|${'---|'.repeat(columns.length + 1)}`)
+    for (const each of chosen) console.log(await compare(each, clusters))
+    end()
   }
 } finally {
-  for (const server of servers) server.process.kill('SIGKILL')
+  end()
+  agent.destroy()
   rmSync(folder, { recursive: true, force: true })
 }
