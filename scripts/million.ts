@@ -5,7 +5,9 @@
  * the last key. Ours is then written to until it has taken a snapshot of all of them, and says how long its event loop was
  * held meanwhile (`stalls.ts`) and whether the leader changed.
  *
- *   node scripts/million.ts [--keys N] [--only ours|consul]
+ *   node scripts/million.ts [--keys N] [--only ours|consul] [--ours COMMAND]
+ *
+ * COMMAND: another build of ours than the one of this directory.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, watch } from 'node:fs'
@@ -17,7 +19,11 @@ import { parseArgs } from 'node:util'
 import type { Stall } from './stalls.ts'
 
 const { values: asked } = parseArgs({
-  options: { keys: { type: 'string', default: '1000000' }, only: { type: 'string', default: '' } },
+  options: {
+    keys: { type: 'string', default: '1000000' },
+    only: { type: 'string', default: '' },
+    ours: { type: 'string', default: '' },
+  },
 })
 const keys = Number(asked.keys)
 const perTransaction = 64
@@ -214,7 +220,7 @@ const folder = mkdtempSync(join(tmpdir(), 'rollcall-million-'))
 const consul = () =>
   execFileSync(join(root, 'scripts/peer-consul.sh'), { encoding: 'utf8' }).trim().split('\n').at(-1) ?? ''
 const contenders = [
-  { name: 'ours', host: '127.0.82.1', command: () => join(root, 'registry/bin/registry') },
+  { name: 'ours', host: '127.0.82.1', command: () => asked.ours || join(root, 'registry/bin/registry') },
   { name: 'consul', host: '127.0.82.2', command: consul },
 ].filter(({ name }) => asked.only === '' || asked.only === name)
 const results = new Map<string, Measured>()

@@ -7,6 +7,7 @@
 import type { Base64, Index, KvPair, SessionBehavior, SessionId } from '../model.ts'
 import type { Result } from './command.ts'
 import { type LockDelay, Locks, type LocksState } from './locks.ts'
+import { Pairs } from './pairs.ts'
 import { byBytes, orderKey, Table } from './table.ts'
 import type { Indexed } from './view.ts'
 import type { Watchers } from './watch.ts'
@@ -24,7 +25,7 @@ export interface KvState {
   /** The last change or deletion of any key. */
   changed: Index
   /** Without their holders. */
-  pairs: Table<KvPair>
+  pairs: Pairs
   tombstones: Table<Tombstone>
   locks: LocksState
 }
@@ -37,7 +38,7 @@ interface Written {
 
 export class Kv {
   readonly #watchers: Watchers
-  #pairs: Table<KvPair>
+  #pairs: Pairs
   #tombstones: Table<Tombstone>
   #changed: Index
   readonly #locks: Locks
@@ -197,7 +198,7 @@ export class Kv {
   keys(prefix: string, separator = ''): Indexed<string[]> {
     const value: string[] = []
     let newest = 0
-    this.#pairs.eachUnder(orderKey(prefix), ({ key, modifyIndex }) => {
+    this.#pairs.eachKeyUnder(orderKey(prefix), (key, modifyIndex) => {
       newest = Math.max(newest, modifyIndex)
       const cut = separator === '' ? -1 : key.indexOf(separator, prefix.length)
       const name = cut < 0 ? key : key.slice(0, cut + separator.length)
@@ -263,5 +264,5 @@ export class Kv {
 }
 
 function emptyState(): KvState {
-  return { changed: 0, pairs: new Table(), tombstones: new Table(), locks: { holds: new Table(), delays: new Table() } }
+  return { changed: 0, pairs: new Pairs(), tombstones: new Table(), locks: { holds: new Table(), delays: new Table() } }
 }

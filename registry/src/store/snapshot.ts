@@ -11,12 +11,13 @@ import type { KvState, Tombstone } from './kv.ts'
 import type { Hold, LockDelay } from './locks.ts'
 import type { NodeMark, ServiceMark } from './marks.ts'
 import type { OriginRow } from './origins.ts'
+import { Pairs } from './pairs.ts'
 import { rowKey } from './rows.ts'
 import type { SessionsState } from './sessions.ts'
 import { folded, orderKey, Table } from './table.ts'
 
-/** 2 has sessions and locks; without them, 1 is the same. */
-const version = 2
+/** 3 has keys as the bytes they are kept as; 2 has sessions and locks; without them, 1 is the same as 2. */
+const version = 3
 const versionMin = 1
 /** A slice ends at so many rows or so many characters, whichever comes first: neither holds the loop for long. */
 const sliceRowsMax = 1000
@@ -50,7 +51,16 @@ interface Header {
   origins: OriginRow[]
 }
 
-/** Keys are many and small, so they go without field names. */
+/** A section of keys, in version 3: as many rows, in one piece (`pair-bytes.ts`). */
+interface PackedPairs {
+  section: 'packedPairs'
+  rows: Uint8Array
+  count: number
+}
+/** About so many bytes. */
+const pairsBytes = 128 * 1024
+
+/** How the versions before had them. */
 type PairFields = [key: string, value: string, flags: string, lockIndex: Index, createIndex: Index, modifyIndex: Index]
 
 /** `state` must not change meanwhile: give clones. */
@@ -68,7 +78,6 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
   yield* frame(header)
   let total = 0
   const sections: [string, Iterable<unknown>, (row: never) => number][] = [
-    ['pairs', state.kv.pairs.rows(), (pair: KvPair) => pair.key.length + pair.value.length],
     ['tombstones', state.kv.tombstones.rows(), () => 100],
     ['nodes', state.catalog.tables.nodes.rows(), () => 500],
     ['services', state.catalog.tables.services.rows(), () => 500],
@@ -79,11 +88,15 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
     ['holds', state.kv.locks.holds.rows(), () => 100],
     ['lockDelays', state.kv.locks.delays.rows(), () => 100],
   ]
+  for (const { rows: count, bytes: rows } of state.kv.pairs.packed(pairsBytes)) {
+    total += count
+    yield* frame({ section: 'packedPairs', rows, count } satisfies PackedPairs)
+  }
   for (const [section, rows, size] of sections) {
     let slice: unknown[] = []
     let characters = 0
     for (const row of rows) {
-      slice.push(section === 'pairs' ? pairFields(row as KvPair) : row)
+      slice.push(row)
       characters += size(row as never)
       if (slice.length < sliceRowsMax && characters < sliceCharactersMax) continue
       total += slice.length
@@ -101,22 +114,18 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
 class Section<Row> {
   readonly table = new Table<Row>()
   readonly #keyOf: (row: Row) => string
-  readonly #rowOf: (written: never) => Row
 
-  constructor(keyOf: (row: Row) => string, rowOf: (written: never) => Row = (written) => written) {
+  constructor(keyOf: (row: Row) => string) {
     this.#keyOf = keyOf
-    this.#rowOf = rowOf
   }
 
-  add(written: readonly unknown[]): void {
-    const rows = written.map((each) => this.#rowOf(each as never))
+  add(rows: Row[]): void {
     this.table.append(rows.map(this.#keyOf), rows)
   }
 }
 
 function emptySections() {
   return {
-    pairs: new Section((row: KvPair) => orderKey(row.key), pairOf),
     tombstones: new Section((row: Tombstone) => orderKey(row.key)),
     nodes: new Section((row: Node) => orderKey(folded(row.name))),
     services: new Section((row: Service) => rowKey(row.node, row.id)),
@@ -132,6 +141,7 @@ function emptySections() {
 /** Reads a snapshot piece by piece: no call takes longer than its piece. */
 export class SnapshotReader {
   readonly #sections = emptySections()
+  readonly #pairs = new Pairs()
   readonly #frames = new Frames()
   #header: Header | undefined
   #end: number | undefined
@@ -152,13 +162,13 @@ export class SnapshotReader {
       if (header === undefined || this.#end !== this.#total) {
         throw new Corrupt(`snapshot ends early, after ${this.#total} rows`)
       }
-      const { pairs, tombstones, nodes, services, checks, serviceMarks, nodeMarks, sessions, holds, lockDelays } =
+      const { tombstones, nodes, services, checks, serviceMarks, nodeMarks, sessions, holds, lockDelays } =
         this.#sections
       const locks = { holds: holds.table, delays: lockDelays.table }
       const tables = { nodes: nodes.table, services: services.table, checks: checks.table }
       return {
         index: header.index,
-        kv: { changed: header.kv.changed, pairs: pairs.table, tombstones: tombstones.table, locks },
+        kv: { changed: header.kv.changed, pairs: this.#pairs, tombstones: tombstones.table, locks },
         sessions: { changed: header.sessions?.changed ?? 0, sessions: sessions.table },
         catalog: { tables, marks: { ...header.catalog, byService: serviceMarks.table, byNode: nodeMarks.table } },
         origins: header.origins,
@@ -182,6 +192,13 @@ export class SnapshotReader {
       this.#header = header
     } else if (typeof value.end === 'number') {
       this.#end = value.end
+    } else if (value.section === 'packedPairs') {
+      const count = this.#pairs.appendPacked((value as PackedPairs).rows)
+      if (count !== value.count) throw new Corrupt(`snapshot has ${count} keys where it says ${value.count}`)
+      this.#total += count
+    } else if (value.section === 'pairs') {
+      this.#pairs.append((value.rows as PairFields[]).map(pairOf))
+      this.#total += value.rows.length
     } else {
       if (!Object.hasOwn(this.#sections, value.section)) throw new Corrupt(`snapshot has a section "${value.section}"`)
       this.#sections[value.section as keyof ReturnType<typeof emptySections>].add(value.rows)
@@ -209,10 +226,6 @@ export function readSnapshot(chunks: Iterable<Uint8Array>): State {
 
 function pairOf([key, value, flags, lockIndex, createIndex, modifyIndex]: PairFields): KvPair {
   return { key, value, flags, lockIndex, createIndex, modifyIndex }
-}
-
-function pairFields({ key, value, flags, lockIndex, createIndex, modifyIndex }: KvPair): PairFields {
-  return [key, value, flags, lockIndex, createIndex, modifyIndex]
 }
 
 /** Two chunks: joining them would copy the whole state once more. */

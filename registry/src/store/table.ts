@@ -26,6 +26,17 @@ export function orderKey(text: string): string {
   return key
 }
 
+/** The text that `orderKey` made this of. */
+export function plainKey(key: string): string {
+  if (!beyondPlainOrder.test(key)) return key
+  let text = ''
+  for (let at = 0; at < key.length; at++) {
+    const unit = key.charCodeAt(at)
+    text += String.fromCharCode(unit < 0xd800 ? unit : unit < 0xf800 ? unit + 0x800 : unit - 0x2000)
+  }
+  return text
+}
+
 /** Orders texts by the bytes of their UTF-8. */
 export function byBytes(left: string, right: string): number {
   const a = orderKey(left)
