@@ -5,8 +5,10 @@
  */
 import { createHash } from 'node:crypto'
 import type { Index, Term } from '../../src/model.ts'
-import { type Command, decodeCommand } from '../../src/store/command.ts'
+import { type Command, decodeCommand, type Result } from '../../src/store/command.ts'
+import type { OriginId } from '../../src/store/origins.ts'
 import { Store } from '../../src/store/store.ts'
+import { expectIndexesToMove } from './agent-indexes.ts'
 import { Violation } from './checkers.ts'
 
 export { Violation } from './checkers.ts'
@@ -37,6 +39,10 @@ export class Ledger {
   /** Where each value that a client wrote stands, and whether it took effect (a check-and-set may not). */
   readonly #writes = new Map<string, { index: Index; effect: boolean; from: string | undefined }>()
   readonly #refused = new Set<string>()
+  /** The newest command of every agent's life that ever wrote. */
+  readonly #lastOf = new Map<OriginId, Uint8Array>()
+  /** Of the log, once it has ended, and what becomes of those commands when they come once more. */
+  #end: { index: Index; digest: string; repeated: string } | undefined
   /** All entries seen so far, applied. */
   readonly model = new Store()
   /** Everything up to here was shown to somebody by a finished write or linearizable read. */
@@ -54,7 +60,7 @@ export class Ledger {
   }
 
   get last(): Index {
-    return this.model.index
+    return this.#end?.index ?? this.model.index
   }
 
   led(node: string, term: Term): void {
@@ -81,7 +87,9 @@ export class Ledger {
     if (index <= this.last) throw new Violation(`${node} applies ${index}, which no command had up to ${this.last}`)
     const copy = Uint8Array.from(data)
     this.#entries.set(index, { digest, data: copy, node })
-    this.#record(index, copy)
+    const command = decodeCommand(copy)
+    expectIndexesToMove(this.model, command, index, () => this.#record(index, copy))
+    if (command.from !== undefined) this.#lastOf.set(command.from[0], copy)
     if (this.#entries.size % checkpointEvery === 0) {
       this.#checkpoints.push({ index, chunks: [...this.model.snapshot()] })
     }
@@ -169,10 +177,27 @@ export class Ledger {
     return times
   }
 
-  /** Every store ends with the state that the whole log makes. */
+  /**
+   * Every store ends with the state that the whole log makes, in all that it does later, too: a write that is sent once
+   * more after all is over changes nothing, and is answered as it was. The store is of no use afterwards.
+   */
   final(node: string, store: Store): void {
-    if (store.index !== this.last) throw new Violation(`${node} ends at ${store.index}, the log at ${this.last}`)
-    if (digestOf(store) !== digestOf(this.model)) throw new Violation(`the state of ${node} is not what the log makes`)
+    this.#end ??= { index: this.last, digest: digestOf(this.model), repeated: this.#repeat(this.model) }
+    const { index, digest, repeated } = this.#end
+    if (store.index !== index) throw new Violation(`${node} ends at ${store.index}, the log at ${index}`)
+    if (digestOf(store) !== digest) throw new Violation(`the state of ${node} is not what the log makes`)
+    if (this.#repeat(store) !== repeated) {
+      throw new Violation(`${node} answers writes that are sent once more in another way than the log does`)
+    }
+  }
+
+  /** All answers, and what then is the state. */
+  #repeat(store: Store): string {
+    const answers: Result[] = []
+    // Not what the simulation made of it: these are no entries of the log.
+    const { apply } = Store.prototype
+    for (const data of this.#lastOf.values()) answers.push(apply.call(store, store.index + 1, data))
+    return `${JSON.stringify(answers)} ${digestOf(store)}`
   }
 
   #record(index: Index, data: Uint8Array): void {
