@@ -173,7 +173,13 @@ async function openFaces(
   io: NodeIo,
   { log, banner, closers }: Pick<Running, 'log' | 'banner' | 'closers'>,
 ): Promise<Ports> {
-  const http = { clock: io.clock, random: io.random, log, pretty: config.dev }
+  const http = {
+    clock: io.clock,
+    random: io.random,
+    log,
+    pretty: config.dev,
+    sessionTtlMin: config.sessionTtlMin,
+  }
   const app = httpApp(agent, http)
   const direct = directAnswers(agent, http)
   const ports: Ports = { http: -1, dns: -1, rpc: -1 }

@@ -51,6 +51,7 @@ export interface AgentConfig {
   leaveOnTerminate: boolean
   skipLeaveOnInterrupt: boolean
   checkUpdateInterval: Millis
+  sessionTtlMin: Millis
   raftMultiplier: number
   rpcHold: Millis
   dns: {
@@ -382,6 +383,7 @@ function check(values: Values, checking: Checking): AgentConfig {
     leaveOnTerminate: (values.get('leave_on_terminate') as boolean | undefined) ?? !server,
     skipLeaveOnInterrupt: (values.get('skip_leave_on_interrupt') as boolean | undefined) ?? server,
     checkUpdateInterval: duration('check_update_interval', text('check_update_interval')),
+    sessionTtlMin: duration('session_ttl_min', text('session_ttl_min'), 1),
     raftMultiplier: multiplier,
     rpcHold: duration('performance.rpc_hold_timeout', text('performance.rpc_hold_timeout'), 1),
     dns: {

@@ -181,6 +181,12 @@ export const options = [
     help: "How long a change of a check's output alone may wait.",
   },
   {
+    key: 'session_ttl_min',
+    kind: 'duration',
+    default: '10s',
+    help: 'The shortest TTL that a session created here may have.',
+  },
+  {
     key: 'performance.raft_multiplier',
     kind: 'number',
     default: 1,
