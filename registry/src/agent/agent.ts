@@ -57,6 +57,8 @@ export interface AgentOptions {
 const fullSyncInterval: Millis = 60_000
 const leaderInterval: Millis = 60_000
 const bootstrapInterval: Millis = 1_000
+/** Writing one keeps the disk from the log, and many writes a second reach its number of entries in no time. */
+const snapshotInterval: Millis = 10_000
 /** When somebody took this node out of the catalog: not at once, for whoever did so may have more to say. */
 const lostRowsPause: Millis = 1_000
 const promoteInterval: Millis = 500
@@ -115,7 +117,11 @@ export class Agent implements AgentSurface {
     const local = await Local.open(io, () => wake(), options.server ? consulServiceId : undefined)
     const store = new Store()
     const replica = options.server
-      ? await openReplica(io, store, nodeFile, { address: addressText(options.advertise.rpc), ...options.raft })
+      ? await openReplica(io, store, nodeFile, {
+          address: addressText(options.advertise.rpc),
+          snapshotInterval,
+          ...options.raft,
+        })
       : undefined
     if (replica !== undefined) expectWhole(nodeFile, replica.status)
     await nodeFile.begin()

@@ -129,8 +129,7 @@ export class Forward {
     if (data.length > commandBytesMax) {
       throw new TooLarge(`expected a command of at most ${commandBytesMax} bytes, received ${data.length}`)
     }
-    decodeCommand(data)
-    const { index, result } = await replica.propose(data)
+    const { index, result } = await replica.propose(data, decodeCommand(data))
     return { index, result: result as Result }
   }
 

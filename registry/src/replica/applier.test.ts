@@ -31,6 +31,7 @@ async function applier() {
     { clock: { now: () => now, wall: () => 0 }, turn: () => new Promise((resolve) => turns.push(resolve)) },
     { machine, snapshots, start: undefined },
     {
+      read: () => undefined,
       applied: () => {},
       reached: () => {},
       restored: () => {},

@@ -21,6 +21,8 @@ export const entryOverhead = 32
 type Work = { type: 'entries'; entries: readonly Entry[]; at: number } | { type: 'restore'; mark: SnapshotMark }
 
 export interface ApplierDoors {
+  /** What the entry's data says, where that is known. */
+  read(entry: Entry): unknown
   /** One entry is applied; `result` is what the machine returned. */
   applied(entry: Entry, result: unknown): void
   /** All after `from` and up to `index` is applied. */
@@ -117,7 +119,7 @@ export class Applier {
     for (const entry of entries) {
       const { index, term, kind, data } = entry
       assert(index === this.index + 1, `apply out of order: ${index} after ${this.index}`)
-      const result = kind === 'command' ? this.#machine.apply(index, data) : undefined
+      const result = kind === 'command' ? this.#machine.apply(index, data, this.#doors.read(entry)) : undefined
       this.index = index
       this.term = term
       this.bytes += data.length + entryOverhead

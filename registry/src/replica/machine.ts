@@ -2,8 +2,11 @@
 import type { Index } from '../model.ts'
 
 export interface StateMachine {
-  /** Deterministic: depends on the state, `index` and `data` only. Throwing halts the node. */
-  apply(index: Index, data: Uint8Array): unknown
+  /**
+   * Deterministic: depends on the state, `index` and `data` only. Throwing halts the node.
+   * @param read what `data` says, where the proposer has read it already: for speed only
+   */
+  apply(index: Index, data: Uint8Array, read?: unknown): unknown
   /** The state as it is at the call, in slices small enough not to hold the loop; later applies do not show. */
   snapshot(): Iterable<Uint8Array>
   /** Replaces the state. */

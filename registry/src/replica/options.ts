@@ -12,10 +12,11 @@ export interface ReplicaOptions {
   electionTimeoutMax?: Millis
   heartbeatInterval?: Millis
   /**
-   * A snapshot is taken after so many entries, when they are at least a quarter of the last one's size; or after so many
-   * bytes of them.
+   * A snapshot is taken after so many entries, when they are at least a quarter of the last one's size and that is
+   * `snapshotInterval` ago; or after so many bytes of them.
    */
   snapshotEntries?: number
+  snapshotInterval?: Millis
   snapshotBytes?: number
   /** So many entries stay in memory behind a snapshot, for followers that are a little behind. */
   trailingEntries?: number
@@ -32,6 +33,7 @@ export const replicaOptionsDefault = {
   electionTimeoutMax: raftOptionsDefault.electionTimeoutMax,
   heartbeatInterval: raftOptionsDefault.heartbeatInterval,
   snapshotEntries: 8192,
+  snapshotInterval: 0,
   snapshotBytes: 64 * 1024 * 1024,
   trailingEntries: 10240,
   proposalsMax: 8192,

@@ -51,6 +51,7 @@ export type { ReplicaStatus } from './status.ts'
 
 interface Proposal extends Waiter<{ index: Index; result: unknown }> {
   data: Uint8Array
+  read: unknown
 }
 
 export class Replica {
@@ -85,10 +86,13 @@ export class Replica {
   #savedWaiters: Waiter<void>[] = []
   readonly #applier: Applier
   #snapshotting: Promise<void> | undefined
+  /** When the last snapshot was begun. */
+  #snapshotAt: Millis = Number.NEGATIVE_INFINITY
   /** Snapshots that did not verify where they were sent to: there must be a new one before they may go. */
   readonly #suspects = new Set<SnapshotFile>()
 
   #turnAsked = false
+  #offerAsked = false
   #turning = false
   #stopping: Promise<void> | undefined
   #ended: Error | undefined
@@ -136,6 +140,7 @@ export class Replica {
       { machine, snapshots, start: snapshot },
       {
         failed,
+        read: ({ index, term }) => this.#proposed.readAt(index, term),
         resumed: () => this.#askTurn(),
         applied: ({ index, term }, result) => this.#proposed.applied(index, term, result, () => this.#notLeader()),
         reached: (from, index) => this.#arrivals.reached(from, index),
@@ -201,9 +206,10 @@ export class Replica {
 
   /**
    * Through the log. Resolves with what `apply` returned. `data` is kept, so it must not be changed afterwards.
+   * @param read what `data` says, if the caller has read it: `apply` need not read it again
    * @throws NotLeader when certainly nothing came of it, LeadershipLost when that is unknown, TooLarge, Busy, Stopped.
    */
-  propose(data: Uint8Array): Promise<{ index: Index; result: unknown }> {
+  propose(data: Uint8Array, read?: unknown): Promise<{ index: Index; result: unknown }> {
     return new Promise((resolve, reject) => {
       this.#mustRun()
       if (this.#raft.role !== 'leader') throw this.#notLeader()
@@ -211,9 +217,9 @@ export class Replica {
         throw new TooLarge(`expected a log entry of at most ${entryBytesMax} bytes, received ${data.length}`)
       }
       this.#expectRoom(data.length)
-      this.#inbox.push({ data, resolve, reject })
+      this.#inbox.push({ data, read, resolve, reject })
       this.#inboxBytes += data.length
-      this.#askTurn()
+      this.#askOffer()
     })
   }
 
@@ -405,6 +411,25 @@ export class Replica {
     })
   }
 
+  /** What is proposed in one turn of the loop travels together; what waits for a save is offered when that ends. */
+  #askOffer(): void {
+    if (this.#offerAsked || this.#isGathering(this.#io.clock.now())) return
+    this.#offerAsked = true
+    void this.#io.turn().then(() => {
+      this.#offerAsked = false
+      this.#turn()
+    })
+  }
+
+  /**
+   * While a save is under way more may come, to be saved and sent together. Not for long: a slow disk here must not keep
+   * the others from having it on theirs.
+   */
+  #isGathering(now: Millis): boolean {
+    const { role } = this.#raft
+    return this.#save !== undefined && now - this.#save.since < this.#options.gatherMax && role === 'leader'
+  }
+
   #turn(): void {
     if (this.#ended !== undefined || this.#turning) return
     this.#turning = true
@@ -420,11 +445,7 @@ export class Replica {
   }
 
   #offer(now: Millis): void {
-    if (this.#inbox.length === 0) return
-    // While a save is under way more may come, to be saved and sent together. Not for long: a slow disk here must not
-    // keep the others from having it on theirs.
-    const gathering = this.#save !== undefined && now - this.#save.since < this.#options.gatherMax
-    if (gathering && this.#raft.role === 'leader') return
+    if (this.#inbox.length === 0 || this.#isGathering(now)) return
     let taken = true
     // What is left goes along with the next save; nothing is left of what cannot be taken.
     do {
@@ -434,7 +455,7 @@ export class Replica {
       const first = this.#raft.propose(proposals.map(({ data }) => data))
       taken = first !== undefined
       for (const [at, proposal] of proposals.entries()) {
-        if (first !== undefined) this.#proposed.add(first + at, this.#raft.term, proposal)
+        if (first !== undefined) this.#proposed.add(first + at, this.#raft.term, proposal, proposal.read)
         else proposal.reject(this.#notLeader())
       }
       if (first !== undefined) this.#unsettled.add(first + count - 1, bytes + count * entryOverhead)
@@ -497,15 +518,17 @@ export class Replica {
     const base = this.#snapshots.newest?.mark.index ?? 0
     // A large state is not written anew for a few entries: reading those at a start is quicker than what it would cost now.
     const worthwhile = this.#applier.bytes >= (this.#snapshots.newest?.size ?? 0) * snapshotShare
+    const rested = this.#io.clock.now() - this.#snapshotAt >= this.#options.snapshotInterval
     const due =
       this.#suspects.size > 0 ||
-      (this.#applier.index - base >= this.#options.snapshotEntries && worthwhile) ||
+      (this.#applier.index - base >= this.#options.snapshotEntries && worthwhile && rested) ||
       this.#applier.bytes >= this.#options.snapshotBytes
     const older = this.#applier.index < base || (this.#applier.index === base && this.#suspects.size === 0)
     if (!due || older || this.#snapshotting !== undefined || this.#stopping !== undefined) return
     // The committed configuration is the one at the applied index, and the snapshot says nothing that this disk's term
     // and log do not know yet.
     if (!this.#applier.idle || this.#raft.savedIndex < this.#applier.index) return
+    this.#snapshotAt = this.#io.clock.now()
     this.#snapshotting = this.#snapshot().then(
       () => {
         this.#snapshotting = undefined

@@ -8,14 +8,21 @@ export interface Waiter<T> {
 
 /** Callers waiting for the fate of entries they proposed, by index and term. */
 export class Proposed {
-  readonly #waiting = new Map<Index, Waiter<{ index: Index; result: unknown }> & { term: Term }>()
+  readonly #waiting = new Map<Index, Waiter<{ index: Index; result: unknown }> & { term: Term; read: unknown }>()
 
   get size(): number {
     return this.#waiting.size
   }
 
-  add(index: Index, term: Term, waiter: Waiter<{ index: Index; result: unknown }>): void {
-    this.#waiting.set(index, { term, resolve: waiter.resolve, reject: waiter.reject })
+  /** @param read what the entry says, for whoever applies it */
+  add(index: Index, term: Term, waiter: Waiter<{ index: Index; result: unknown }>, read?: unknown): void {
+    this.#waiting.set(index, { term, read, resolve: waiter.resolve, reject: waiter.reject })
+  }
+
+  /** What the entry at `index` says; undefined when it is not one of ours. */
+  readAt(index: Index, term: Term): unknown {
+    const waiter = this.#waiting.get(index)
+    return waiter?.term === term ? waiter.read : undefined
   }
 
   /**

@@ -77,6 +77,9 @@ export interface Applied {
 /** `error`: the command was refused by the state; nothing changed. */
 export type Result = Applied | { error: string }
 
+/** As it is in the log. */
+export type SentCommand = Command & { from?: From }
+
 /** MessagePack, plain maps. Texts become well-formed Unicode on the way: a lone surrogate is U+FFFD on every replica. */
 export function encodeCommand(command: Command, from?: From): Uint8Array {
   return pack(from === undefined ? command : { ...command, from })
@@ -86,7 +89,7 @@ export function encodeCommand(command: Command, from?: From): Uint8Array {
  * Checks everything `apply` relies on, so that a leader can vet what another agent forwards before it is in the log.
  * @throws BadRequest when the bytes are no command this version knows.
  */
-export function decodeCommand(data: Uint8Array): Command & { from?: From } {
+export function decodeCommand(data: Uint8Array): SentCommand {
   let command: unknown
   try {
     command = unpack(data)
@@ -102,7 +105,7 @@ export function decodeCommand(data: Uint8Array): Command & { from?: From } {
   }
   shape(fields)
   if (fields.from !== undefined) sender(fields.from)
-  return command as Command & { from?: From }
+  return command as SentCommand
 }
 
 const shapes: Readonly<Record<Command['type'], (command: Fields) => void>> = {

@@ -18,7 +18,7 @@ import type {
 } from '../model.ts'
 import { CatalogAnswers } from './answers.ts'
 import { Catalog } from './catalog.ts'
-import { type Applied, decodeCommand, type Result } from './command.ts'
+import { type Applied, decodeCommand, type Result, type SentCommand } from './command.ts'
 import { Kv } from './kv.ts'
 import type { LockDelay } from './locks.ts'
 import type { ReadOperation } from './operation.ts'
@@ -48,11 +48,11 @@ export class Store implements View {
   /**
    * Applies one committed command and wakes who waited for what it changed. Indexes rise; those of entries that are no
    * commands are left out.
+   * @param command what `data` says, as `decodeCommand` reads it, if that was done already
    * @throws BadRequest for bytes that are no command this version knows: a replica that goes on would differ from the others.
    */
-  apply(index: Index, data: Uint8Array): Result {
+  apply(index: Index, data: Uint8Array, command: SentCommand = decodeCommand(data)): Result {
     assert(index > this.#index, `apply out of order: ${index} after ${this.#index}`)
-    const command = decodeCommand(data)
     this.#index = index
     const { from } = command
     const result =

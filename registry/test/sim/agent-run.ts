@@ -67,7 +67,11 @@ export async function runAgents(seed: number, options: AgentRunOptions = {}): Pr
     world,
     ledger,
     random: new Random(random.word()),
-    replica: { snapshotEntries: random.pick([30, 200, 8192])!, trailingEntries: random.pick([0, 10, 1000])! },
+    replica: {
+      snapshotEntries: random.pick([30, 200, 8192])!,
+      snapshotInterval: random.pick([0, 0, 10_000])!,
+      trailingEntries: random.pick([0, 10, 1000])!,
+    },
     fail,
   })
   const servers = numbered('s', plan.servers + plan.later)
