@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { Random } from '../../src/io/random.ts'
+import type { Millis } from '../../src/model.ts'
 import { Pool, type Process } from './pool.ts'
 
 /** Watches that what a process knows of a name never goes back. */
@@ -94,8 +95,13 @@ function joinIslands(pool: Pool): void {
   for (const process of running) if (!mainland.has(process)) pool.join(process, running[0] as Process)
 }
 
-/** @throws when they do not agree in time, or what is known of a member goes back. */
-export function runPool(seed: number): void {
+export interface PoolResult {
+  /** They did not agree in time, or what is known of a member went back. */
+  failure: Error | undefined
+  simulated: Millis
+}
+
+export function runPool(seed: number): PoolResult {
   const random = new Random(seed)
   const weather = {
     loss: random.pick([0, 0.05, 0.2]) as number,
@@ -104,13 +110,25 @@ export function runPool(seed: number): void {
     delay: [1, random.pick([3, 30, 200]) as number] as const,
   }
   const pool = new Pool(seed, { weather })
+  const began = pool.now
+  let failure: Error | undefined
+  try {
+    live(pool, random)
+  } catch (error) {
+    failure = error as Error
+  }
+  return { failure, simulated: pool.now - began }
+}
+
+function live(pool: Pool, random: Random): void {
+  const { weather } = pool
   const watch = new Watch()
   pool.startJoined(random.pick([3, 3, 4, 5, 5, 8, 13, 30, 50]) as number)
   pool.run(random.between(0, 5_000))
   trouble(pool, random, watch)
   pool.heal()
   // Nobody has to agree for long on a network on which new suspicions arise faster than old ones are settled.
-  pool.weather = { ...pool.weather, loss: Math.min(weather.loss, 0.05), frameLoss: 0 }
+  pool.weather = { ...weather, loss: Math.min(weather.loss, 0.05), frameLoss: 0 }
   for (const process of pool.processes) if (process.state === 'paused') pool.resume(process)
   let nextJoin = pool.now
   const agreed = () => {

@@ -1,87 +1,87 @@
 /** Looks for a seeded bug: runs seeds of a simulation with it until one fails. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Millis } from '../../src/model.ts'
 import type { Exploration } from '../explore/explore.ts'
 import type { Hunter, SeededBug } from './bugs.ts'
 import type { Patches } from './patched.ts'
 
-export interface Found {
-  /** How many seeds it took. */
+export interface Hunted {
+  /** How many seeds it took, or were tried in vain. */
   seeds: number
-  message: string
+  /** All of them together. */
+  simulated: Millis
+  /** What was seen of the bug, in one line; undefined: nothing. */
+  message: string | undefined
 }
 
-/** @returns undefined when `seedsMax` seeds from `first` on, or the time, are not enough. */
-export async function hunt(
-  patches: Patches,
-  { name, edits }: SeededBug,
-  hunter: Hunter,
-  { first, seedsMax, until = Number.POSITIVE_INFINITY }: { first: number; seedsMax: number; until?: number },
-): Promise<Found | undefined> {
-  const fails = await runnerOf(patches, name, edits, hunter)
-  for (let seeds = 1; seeds <= seedsMax && performance.now() < until; seeds++) {
-    const failure = await fails(first + seeds - 1)
-    if (failure !== undefined) return { seeds, message: failure.message.split('\n')[0] as string }
+export interface HuntOptions {
+  /** The first seed. */
+  first: number
+  seedsMax: number
+  /** By the process's clock: seeds begin before this only. */
+  until?: number
+}
+
+/** What hunters see when there is no bug: nothing, one should think. */
+export const noBug: SeededBug = { number: 0, name: 'none', edits: [], hunters: [] }
+
+export async function hunt(patches: Patches, bug: SeededBug, hunter: Hunter, options: HuntOptions): Promise<Hunted> {
+  const { first, seedsMax, until = Number.POSITIVE_INFINITY } = options
+  const run = await runnerOf(patches, bug, hunter)
+  let simulated = 0
+  for (let seeds = 1; seeds <= seedsMax; seeds++) {
+    const outcome = await run(first + seeds - 1)
+    simulated += outcome.simulated
+    const message = outcome.failure?.message.split('\n')[0]
+    if (message !== undefined) return { seeds, simulated, message }
+    if (performance.now() >= until) return { seeds, simulated, message: undefined }
   }
-  return undefined
+  return { seeds: seedsMax, simulated, message: undefined }
 }
 
-type Runner = (seed: number) => Promise<Error | undefined>
+interface Outcome {
+  failure: Error | undefined
+  simulated: Millis
+}
 
-async function runnerOf(patches: Patches, name: string, edits: SeededBug['edits'], hunter: Hunter): Promise<Runner> {
+type Runner = (seed: number) => Outcome | Promise<Outcome>
+
+async function runnerOf(patches: Patches, { name, edits }: SeededBug, hunter: Hunter): Promise<Runner> {
+  const load = <T>(file: string) => patches.load<T>(name, edits, file)
   switch (hunter) {
-    case 'cores': {
-      const { runCores } = await patches.load<typeof import('../sim/cores.ts')>(name, edits, 'test/sim/cores.ts')
-      return thrown(runCores)
-    }
+    case 'cores':
+      return (await load<typeof import('../sim/cores.ts')>('test/sim/cores.ts')).runCores
     case 'replicas': {
-      const { run } = await patches.load<typeof import('../sim/run.ts')>(name, edits, 'test/sim/run.ts')
-      return async (seed) => (await run(seed)).failure
+      const { run } = await load<typeof import('../sim/run.ts')>('test/sim/run.ts')
+      return (seed) => run(seed)
     }
     case 'agents': {
-      const { runAgents } = await patches.load<typeof import('../sim/agent-run.ts')>(
-        name,
-        edits,
-        'test/sim/agent-run.ts',
-      )
-      return async (seed) => (await runAgents(seed)).failure
+      const { runAgents } = await load<typeof import('../sim/agent-run.ts')>('test/sim/agent-run.ts')
+      return (seed) => runAgents(seed)
     }
-    case 'gossip': {
-      const { runPool } = await patches.load<typeof import('../gossip/trouble.ts')>(
-        name,
-        edits,
-        'test/gossip/trouble.ts',
-      )
-      return thrown(runPool)
-    }
+    case 'gossip':
+      return (await load<typeof import('../gossip/trouble.ts')>('test/gossip/trouble.ts')).runPool
     case 'scenarios': {
-      const { play } = await patches.load<typeof import('../scenarios/scenario.ts')>(
-        name,
-        edits,
-        'test/scenarios/scenario.ts',
-      )
-      const folder = join(import.meta.dirname, '../scenarios/raft')
-      return thrown(() => {
-        for (const file of readdirSync(folder)) {
-          const text = readFileSync(join(folder, file), 'utf8')
-          if (play(text) !== text) throw new Error(`${file} reads differently`)
-        }
-      })
+      const { play } = await load<typeof import('../scenarios/scenario.ts')>('test/scenarios/scenario.ts')
+      return () => ({ failure: otherTranscript(play), simulated: 0 })
     }
     default:
       return hunter satisfies never
   }
 }
 
-function thrown(run: (seed: number) => unknown): Runner {
-  return async (seed) => {
+function otherTranscript(play: (text: string) => string): Error | undefined {
+  const folder = join(import.meta.dirname, '../scenarios/raft')
+  for (const file of readdirSync(folder)) {
+    const text = readFileSync(join(folder, file), 'utf8')
     try {
-      run(seed)
-      return undefined
+      if (play(text) !== text) return new Error(`${file} reads differently`)
     } catch (error) {
       return error as Error
     }
   }
+  return undefined
 }
 
 /** The shortest way to it. */

@@ -11,23 +11,37 @@ import { CoreFaults, drawCorePlan } from './core-faults.ts'
 import { CoreWorld } from './core-world.ts'
 
 export interface CoreResult {
+  /** A promise that was broken, or that it did not recover. */
+  failure: Error | undefined
   entries: number
   elections: number
   simulated: Millis
 }
 
-/** One world, from its founding to its end. @throws when a promise is broken, or it does not recover. */
+/** One world, from its founding to its end. */
 export function runCores(seed: number): CoreResult {
   const random = new Random(seed)
   const plan = drawCorePlan(random)
   const world = new CoreWorld(random, plan)
-  const faults = new CoreFaults(world, plan)
+  let failure: Error | undefined
+  try {
+    live(world, new CoreFaults(world, plan))
+  } catch (error) {
+    failure = error as Error
+  }
+  const { committed, elections } = world.checkers
+  return { failure, entries: committed.length - 1, elections, simulated: world.at }
+}
+
+/** @throws when a promise is broken, or it does not recover. */
+function live(world: CoreWorld, faults: CoreFaults): void {
+  const { random, checkers } = world
   const faultsEnd = random.between(5, 30) * 1000
   while (world.at < faultsEnd) {
     world.runUntil(world.at + random.between(20, 400))
     world.clientsWork()
     faults.step()
-    if (random.chance(0.05)) world.checkers.checkLogs()
+    if (random.chance(0.05)) checkers.checkLogs()
   }
   faults.end()
   const deadline = world.at + 10_000
@@ -42,6 +56,5 @@ export function runCores(seed: number): CoreResult {
   const index = proposed
   world.runUntil(deadline, () => world.agreed(index))
   assert(world.agreed(index), `no agreement 10 s after the faults ended: ${world.describe()}`)
-  world.checkers.checkLogs()
-  return { entries: world.checkers.committed.length - 1, elections: world.checkers.elections, simulated: world.at }
+  checkers.checkLogs()
 }
