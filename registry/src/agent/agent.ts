@@ -9,12 +9,13 @@ import type { Replica } from '../replica/replica.ts'
 import { type Command, encodeCommand } from '../store/command.ts'
 import { Store } from '../store/store.ts'
 import type { Topic, View } from '../store/view.ts'
+import { Absences, serverAbsenceMax } from './absences.ts'
 import { Bootstrap, BootstrapPromise, type Candidate, serverOf } from './bootstrap.ts'
 import { openReplica } from './damaged-log.ts'
 import { Deadlines } from './deadlines.ts'
 import type { Following } from './following.ts'
 import { Forward } from './forward.ts'
-import { Absences, Leader, Tombstones } from './leader.ts'
+import { Leader, Tombstones } from './leader.ts'
 import { Local } from './local.ts'
 import { Membership } from './membership.ts'
 import { expectWhole, type NodeFile, openNodeFile } from './node-file.ts'
@@ -90,6 +91,7 @@ export class Agent implements AgentSurface {
   readonly #sessions: Sessions | undefined
   readonly #tombstones = new Tombstones()
   readonly #absences = new Absences()
+  readonly #serverAbsences = new Absences(serverAbsenceMax)
   readonly #leaving = new Map<NodeId, Millis>()
   readonly #local: Local
   readonly local: LocalSurface
@@ -472,6 +474,8 @@ export class Agent implements AgentSurface {
         const where = `${member.name} (Addr: ${addressText(server.rpc)}) (DC: ${this.#options.datacenter})`
         log('info', 'consul', `${event.type === 'join' ? 'adding' : 'removing'} LAN server ${where}`)
       }
+      if (server !== undefined && (event.type === 'join' || event.type === 'update'))
+        this.#replica?.reachedAt(server.id, addressText(server.rpc))
       // It left and came back: what it asked for in its former life is over.
       if (event.type === 'join' && server !== undefined) this.#leaving.delete(server.id)
       if (event.type === 'reap') {
@@ -529,6 +533,7 @@ export class Agent implements AgentSurface {
       if (leading) {
         this.#tombstones.reset()
         this.#absences.reset()
+        this.#serverAbsences.reset()
       }
     }
     if (leader === this.#lastLeader) return
@@ -620,16 +625,25 @@ export class Agent implements AgentSurface {
         const members = this.members('lan')
         const names = new Set(members.map(({ name }) => name.toLowerCase()))
         const nodes = this.#store.nodes().value.map(({ name }) => name)
+        const now = this.#io.clock.now()
+        const { configuration } = replica.status
+        const ids = configuration.servers.map(({ id }) => id)
+        const known = new Set(members.map(({ tags }) => tags.id ?? ''))
+        const unheardOf = this.#serverAbsences.look(ids, known, now)
+        if (ids.some((id) => !known.has(id) && !unheardOf(id))) {
+          this.#deadlines.at(now + serverAbsenceMax, () => this.#leader?.wake())
+        }
         return {
           datacenter: this.#options.datacenter,
           self: this.#nodeFile.id,
           members,
           view: this.#store,
-          configuration: replica.status.configuration,
+          configuration,
           leaving: new Set(this.#leaving.keys()),
           statuses,
           commit: replica.status.commit,
-          gone: this.#absences.look(nodes, names, this.#io.clock.now()),
+          gone: this.#absences.look(nodes, names, now),
+          unheardOf,
         }
       },
       write: (command) => this.#forward.lead(encodeCommand(command)),

@@ -4,7 +4,8 @@ import type { Io } from '../io/io.ts'
 import type { Member } from '../model.ts'
 import { type Command, encodeCommand } from '../store/command.ts'
 import { Store } from '../store/store.ts'
-import { Absences, type Duty, duties, Leader, type Situation, strangers, Tombstones } from './leader.ts'
+import { Absences } from './absences.ts'
+import { type Duty, duties, Leader, type Situation, strangers, Tombstones } from './leader.ts'
 
 const member = (name: string, changes: Partial<Member> & { id?: string; server?: boolean } = {}): Member => {
   const { id = `id-${name}`, server = true, ...rest } = changes
@@ -57,6 +58,7 @@ function situation(members: Member[], changes: Partial<Situation> = {}): Omit<Si
     statuses: new Map(),
     commit: 1000,
     gone: () => true,
+    unheardOf: () => false,
     ...changes,
   }
 }
@@ -207,6 +209,34 @@ describe('the leader', () => {
     assert.match(strangers({ ...stranger, view: new Store() }).join(), /^server host2 .* another cluster, other/)
     assert.deepEqual(strangers({ ...now, members, view: new Store() }), [])
     assert.equal(now.configuration.servers.length, 1)
+  })
+
+  it('a server that no member has the id of goes, unless it is half of those that vote without the leader', () => {
+    const members = [1, 2, 3, 4].map((each) => member(`host${each}`))
+    const unheardOf = (id: string) => id === 'id-host2'
+    const now = situation(members, { unheardOf })
+    const left = members.filter(({ name }) => name !== 'host2')
+    const done = perform(new Store(), { ...now, members: left })
+    assert.match(done.join('\n'), /removing server 10\.0\.0\.2:8300 \(id-host2\): no member has its id/)
+    assert.deepEqual(
+      now.configuration.servers.map(({ id }) => id),
+      ['id-host1', 'id-host3', 'id-host4'],
+    )
+    const three = situation(members.slice(0, 3), { unheardOf })
+    perform(new Store(), { ...three, members: [member('host1'), member('host3')] })
+    assert.equal(three.configuration.servers.length, 3)
+  })
+
+  it('a leader that has moved says so in the configuration, unless somebody else is there', () => {
+    const members = [member('host1'), member('host2'), member('host3')]
+    const now = situation(members)
+    const moved = { ...member('host1'), address: { host: '10.0.0.9', port: 8301 } }
+    perform(new Store(), { ...now, members: [moved, ...members.slice(1)] })
+    const listed = () => now.configuration.servers.find(({ id }) => id === 'id-host1')
+    assert.deepEqual(listed(), { id: 'id-host1', address: '10.0.0.9:8300', voter: true })
+    const taken = { ...member('host1'), address: { host: '10.0.0.2', port: 8301 } }
+    perform(new Store(), { ...now, members: [taken, member('host3')] })
+    assert.equal(listed()?.address, '10.0.0.9:8300')
   })
 
   it('a wiped server is a new id that replaces the old one of its address', () => {

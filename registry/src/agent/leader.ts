@@ -47,6 +47,8 @@ export interface Situation {
   commit: Index
   /** Gossip has not known this node for long enough to say that it is gone. */
   gone: (name: NodeName) => boolean
+  /** The same of a server in the configuration, by its id: nobody has it, not even one that failed. */
+  unheardOf: (id: NodeId) => boolean
 }
 
 const alive = (status: Member['status']) => status === 'alive' || status === 'suspect'
@@ -176,6 +178,10 @@ function serfHealth(healthy: boolean): CheckResult {
 }
 
 function serverChange(situation: Situation): Duty | undefined {
+  return memberChange(situation) ?? strayChange(situation)
+}
+
+function memberChange(situation: Situation): Duty | undefined {
   const { members, datacenter, configuration, view, leaving, statuses, commit, self } = situation
   const inUse = new Map(configuration.servers.map((server) => [server.id, server]))
   // Also those that gossip does not know any more.
@@ -185,8 +191,16 @@ function serverChange(situation: Situation): Duty | undefined {
   }
   for (const member of members) {
     const server = serverOf(member, datacenter)
-    if (server === undefined || server.id === self) continue
+    if (server === undefined) continue
     const listed = inUse.get(server.id)
+    const address = addressText(server.rpc)
+    if (server.id === self) {
+      if (listed === undefined || listed.address === address || isTaken(configuration, address)) continue
+      return {
+        log: `this server has moved to ${address}`,
+        change: { type: 'add', id: self, address, voter: listed.voter },
+      }
+    }
     if (member.status === 'left' || leaving.has(server.id)) {
       if (listed !== undefined) {
         return { log: `removing server ${server.name}: it left`, change: { type: 'remove', id: server.id } }
@@ -194,7 +208,6 @@ function serverChange(situation: Situation): Duty | undefined {
       continue
     }
     if (!alive(member.status)) continue
-    const address = addressText(server.rpc)
     if (listed?.address === address) {
       const status = statuses.get(server.id)
       if (listed.voter || status === undefined || status.applied + trailingEntriesMax < commit) continue
@@ -223,6 +236,26 @@ function serverChange(situation: Situation): Duty | undefined {
     }
   }
   return undefined
+}
+
+/**
+ * A wiped server that came back elsewhere: nothing tells any more which one it was. As Consul's autopilot: who is in the
+ * configuration and not in the pool at all goes, but never so many that a cluster just started could lose its majority to
+ * the slowness of its gossip.
+ */
+function strayChange({ configuration: { servers }, self, unheardOf }: Situation): Duty | undefined {
+  const strays = servers.filter(({ id }) => id !== self && unheardOf(id))
+  const voters = servers.filter(({ voter }) => voter)
+  const [stray] = strays
+  if (stray === undefined || strays.length >= Math.floor(voters.length / 2)) return undefined
+  return {
+    log: `removing server ${stray.address} (${stray.id}): no member has its id`,
+    change: { type: 'remove', id: stray.id },
+  }
+}
+
+function isTaken({ servers }: Configuration, address: string): boolean {
+  return servers.some((server) => server.address === address)
 }
 
 /** Servers of another cluster in our pool, which are not taken in: somebody should know. */
@@ -297,35 +330,6 @@ export class Leader {
     if (this.#warned.has(message)) return
     this.#warned.add(message)
     this.#options.io.log('warn', 'consul', message)
-  }
-}
-
-/** How long gossip must not know a node before it counts as gone. */
-const absenceMax: Millis = 60_000
-
-/**
- * Nodes that are in the catalog and not in the pool. A leader that has just been started knows few members yet, and they
- * are there all the same; who was forgotten before our eyes is gone at once.
- */
-export class Absences {
-  readonly #since = new Map<NodeName, Millis>()
-
-  /** @param known lower-case names of members @returns whether the node of that name, any case, is gone */
-  look(nodes: readonly NodeName[], known: ReadonlySet<string>, now: Millis): (name: NodeName) => boolean {
-    const absent = new Set(nodes.map((name) => name.toLowerCase()).filter((name) => !known.has(name)))
-    for (const name of [...this.#since.keys()]) if (!absent.has(name)) this.#since.delete(name)
-    for (const name of absent) if (!this.#since.has(name)) this.#since.set(name, now)
-    return (name) => now - (this.#since.get(name.toLowerCase()) ?? now) >= absenceMax
-  }
-
-  /** Gossip has forgotten this member. */
-  reaped(name: NodeName): void {
-    this.#since.set(name.toLowerCase(), Number.NEGATIVE_INFINITY)
-  }
-
-  /** Somebody else led meanwhile. */
-  reset(): void {
-    this.#since.clear()
   }
 }
 

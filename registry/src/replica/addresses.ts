@@ -1,6 +1,7 @@
 /**
- * Where the others are reached, as they advertise it: from the configuration, and from their own frames, for a server that
- * speaks to us may not be in our configuration yet. The newest word counts.
+ * Where the others are reached, as they advertise it: from the configuration, from their own frames, for a server that
+ * speaks to us may not be in our configuration yet, and from whoever else knows, for when most have moved there is nobody
+ * to change the configuration. The newest word counts; a configuration says again what it said before, which is no news.
  */
 import { addressText, parseAddress } from '../io/address.ts'
 import type { Log } from '../io/io.ts'
@@ -11,6 +12,7 @@ export class Addresses {
   readonly #self: { id: ServerId; address: string }
   readonly #log: Log
   readonly #known = new Map<ServerId, { text: string; address: Address }>()
+  readonly #configured = new Map<ServerId, string>()
 
   constructor(self: { id: ServerId; address: string }, log: Log) {
     this.#self = self
@@ -18,7 +20,11 @@ export class Addresses {
   }
 
   learnAll({ servers }: Configuration): void {
-    for (const { id, address } of servers) this.learn(id, address)
+    for (const { id, address } of servers) {
+      if (this.#configured.get(id) === address) continue
+      this.#configured.set(id, address)
+      this.learn(id, address)
+    }
   }
 
   /** What is no address is not taken: it may come from anybody. */

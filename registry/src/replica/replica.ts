@@ -314,6 +314,11 @@ export class Replica {
     return { mark: this.#raft.markAt(this.#applier.index), chunks: this.#machine.snapshot() }
   }
 
+  /** Somebody knows, from elsewhere than the log, that this server is reached at `host:port` now. */
+  reachedAt(id: ServerId, address: string): void {
+    this.#addresses.learn(id, address)
+  }
+
   /** A whole frame of the rpc channel whose first byte is 1. What is malformed or meant for another is dropped. */
   receive(bytes: Uint8Array, _reply: Reply): void {
     if (this.#ended !== undefined || this.#stopping !== undefined) return

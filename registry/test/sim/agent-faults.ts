@@ -10,6 +10,9 @@ import { quickDisk, type World } from './world.ts'
 /** What heals takes so long at most: gossip tries the failed again every 30 s, and detection takes as long. */
 export const healWithin: Millis = 60_000
 
+/** Until then whoever starts again has read its disk. */
+const introduceAfter: Millis = 2_000
+
 /** A cluster of fewer servers cannot spare one: two of three are a majority, and hold everything. */
 const sparesFrom = 3
 
@@ -86,6 +89,7 @@ export class AgentNemesis {
       place.pausedUntil = Math.min(place.pausedUntil, world.now)
     }
     for (const { name } of agents.stations.values()) if (!agents.isUp(name)) agents.start(name)
+    if (plan.moves) this.#introduce()
     if (plan.ends === 'all') return
     const missing = () => (this.#isWhole() ? this.#options.missing() : 'the servers do not all vote')
     if (!(await world.runWhile(() => missing() !== undefined, healWithin, 200))) {
@@ -104,6 +108,15 @@ export class AgentNemesis {
       })
       await world.runWhile(() => !left, 10_000)
     }
+  }
+
+  /** Two that moved at the same time know nothing of each other's new address: somebody has to tell them. */
+  #introduce(): void {
+    const { world, agents } = this.#options
+    world.after(introduceAfter, () => {
+      const all = [...agents.stations.values()].map(({ host }) => `${host}:8301`)
+      for (const { life } of agents.running()) life.agent.join(all, 'lan').catch(() => {})
+    })
   }
 
   #next(): void {

@@ -77,4 +77,41 @@ describe('whole agents, stories', () => {
     await until('its return', () => listed() === 'web', 3000)
     assert.equal(agent.local.services().length, 1)
   })
+
+  it('servers that all come back on other addresses find one another by gossip, and go on', async () => {
+    const { world, agents, until, votes, leader } = await cluster()
+    void agents.request('c1', 'PUT', '/v1/kv/kept', 'yes')
+    await world.runFor(1000)
+    for (const { name } of agents.servers()) {
+      agents.down(name, true)
+      agents.move(name)
+      world.after(100, () => agents.start(name))
+    }
+    const addresses = () => agents.servers().map(({ host }) => `${host}:8300`)
+    await until('a leader', () => agents.leader() !== undefined, 15_000)
+    await until('their votes', () => agents.servers().every(({ name }) => votes(name)), 15_000)
+    await until(
+      'their new addresses in the configuration',
+      () => agents.station(leader()).life?.agent.peers().sort().join() === addresses().sort().join(),
+      15_000,
+    )
+    await until('the other agent', () => agents.station('c1').life?.agent.leader() !== '', 15_000)
+    assert.equal(agents.station(leader()).life?.store.kv('kept').value?.value, btoa('yes'))
+  })
+
+  it('a server that lost its disk and its address is not kept as one that votes', async () => {
+    const { world, agents, until, votes, follower, leader } = await cluster()
+    const former = agents.station(follower).id
+    agents.down(follower, true)
+    world.nodes.get(follower)!.disk.wipe()
+    agents.move(follower)
+    // The catalog forgets whose id that was before the new one may be taken in.
+    void agents.request(leader(), 'PUT', '/v1/catalog/deregister', JSON.stringify({ Node: follower }))
+    await world.runFor(500)
+    agents.start(follower)
+    await until('its vote', () => agents.station(follower).life !== undefined && votes(follower), 20_000)
+    const { life } = agents.station(leader())
+    await until('three that vote', () => life !== undefined && votersOf(life).length === 3, 60_000)
+    assert.ok(!votersOf(life!).includes(former))
+  })
 })
