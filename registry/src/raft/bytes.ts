@@ -21,18 +21,18 @@ export function textLength(text: string): number {
 
 export class Writer {
   readonly bytes: Uint8Array
-  readonly #view: DataView
   #at = 0
 
   /** @param length all that will be written; known in advance so that nothing is copied twice. */
   constructor(length: number) {
-    this.bytes = new Uint8Array(length)
-    this.#view = new DataView(this.bytes.buffer)
+    // From Node's pool when it is short: every byte of it is written, or `done` refuses.
+    const { buffer, byteOffset } = Buffer.allocUnsafe(length)
+    this.bytes = new Uint8Array(buffer, byteOffset, length)
   }
 
   byte(value: number): void {
-    this.#view.setUint8(this.#at, value)
-    this.#at += 1
+    this.#expectRoom(1)
+    this.bytes[this.#at++] = value
   }
 
   flag(value: boolean): void {
@@ -40,16 +40,19 @@ export class Writer {
   }
 
   word(value: number): void {
-    this.#view.setUint32(this.#at, value)
-    this.#at += 4
+    this.#expectRoom(4)
+    const { bytes } = this
+    bytes[this.#at++] = value >>> 24
+    bytes[this.#at++] = value >>> 16
+    bytes[this.#at++] = value >>> 8
+    bytes[this.#at++] = value
   }
 
   /** A whole number below 2^53 in eight bytes, big end first. */
   number(value: number): void {
     if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`expected a whole number, received ${value}`)
-    this.#view.setUint32(this.#at, Math.floor(value / 0x1_0000_0000))
-    this.#view.setUint32(this.#at + 4, value % 0x1_0000_0000)
-    this.#at += 8
+    this.word(Math.floor(value / 0x1_0000_0000))
+    this.word(value % 0x1_0000_0000)
   }
 
   text(value: string): void {
@@ -63,15 +66,27 @@ export class Writer {
         this.bytes[start + at] = code
       }
       if (at === value.length) {
-        this.#view.setUint16(this.#at, at)
-        this.#at = start + at
+        this.#length(at)
+        this.#at += at
         return
       }
     }
     const { written } = encoder.encodeInto(value, this.bytes.subarray(this.#at + 2))
     if (written > 0xffff) throw new RangeError(`expected a text of at most 65535 bytes, received ${written}`)
-    this.#view.setUint16(this.#at, written)
-    this.#at += 2 + written
+    this.#length(written)
+    this.#at += written
+  }
+
+  #length(value: number): void {
+    this.#expectRoom(2)
+    this.bytes[this.#at++] = value >>> 8
+    this.bytes[this.#at++] = value
+  }
+
+  #expectRoom(length: number): void {
+    if (this.#at + length > this.bytes.length) {
+      throw new RangeError(`expected to write ${this.bytes.length} bytes, and there are more`)
+    }
   }
 
   raw(value: Uint8Array): void {
@@ -89,12 +104,10 @@ export class Writer {
 
 export class Reader {
   readonly #bytes: Uint8Array
-  readonly #view: DataView
   #at = 0
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
   get left(): number {
@@ -102,7 +115,7 @@ export class Reader {
   }
 
   byte(what: string): number {
-    return this.#view.getUint8(this.#take(1, what))
+    return this.#bytes[this.#take(1, what)] as number
   }
 
   flag(what: string): boolean {
@@ -112,18 +125,19 @@ export class Reader {
   }
 
   word(what: string): number {
-    return this.#view.getUint32(this.#take(4, what))
+    return this.#word(this.#take(4, what))
   }
 
   number(what: string): number {
     const at = this.#take(8, what)
-    const value = this.#view.getUint32(at) * 0x1_0000_0000 + this.#view.getUint32(at + 4)
+    const value = this.#word(at) * 0x1_0000_0000 + this.#word(at + 4)
     if (!Number.isSafeInteger(value)) throw new Malformed(`${what}: expected a number below 2^53, received ${value}`)
     return value
   }
 
   text(what: string): string {
-    const length = this.#view.getUint16(this.#take(2, what))
+    const lengthAt = this.#take(2, what)
+    const length = ((this.#bytes[lengthAt] as number) << 8) | (this.#bytes[lengthAt + 1] as number)
     const at = this.#take(length, what)
     if (length <= shortMax) {
       let text = ''
@@ -160,6 +174,17 @@ export class Reader {
   /** Nothing may follow. */
   end(what: string): void {
     if (this.left > 0) throw new Malformed(`${what}: ${this.left} bytes too many`)
+  }
+
+  #word(at: number): number {
+    const bytes = this.#bytes as { [at: number]: number }
+    return (
+      (((bytes[at] as number) << 24) |
+        ((bytes[at + 1] as number) << 16) |
+        ((bytes[at + 2] as number) << 8) |
+        (bytes[at + 3] as number)) >>>
+      0
+    )
   }
 
   #take(length: number, what: string): number {

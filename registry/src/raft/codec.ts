@@ -24,7 +24,17 @@ const serverLengthMin = 2 + 2 + 1
 
 /** What one server says to another, with the sender's id. */
 export function encodeMessage(from: ServerId, message: Message): Uint8Array {
-  const writer = new Writer(2 + textLength(from) + 8 + fieldsLength(message))
+  const writer = new Writer(messageLength(from, message))
+  writeMessage(writer, from, message)
+  return writer.done()
+}
+
+/** How many bytes `writeMessage` writes. */
+export function messageLength(from: ServerId, message: Message): number {
+  return 2 + textLength(from) + 8 + fieldsLength(message)
+}
+
+export function writeMessage(writer: Writer, from: ServerId, message: Message): void {
   writer.byte(version)
   writer.byte(messageKinds.indexOf(message.type))
   writer.text(from)
@@ -66,7 +76,6 @@ export function encodeMessage(from: ServerId, message: Message): Uint8Array {
     default:
       message satisfies never
   }
-  return writer.done()
 }
 
 function fieldsLength(message: Message): number {

@@ -6,7 +6,7 @@
  *   1 · kind 1 · configured 1 · to text · from text · address text · the kind's own bytes
  */
 import { Malformed, Reader, textLength, Writer } from '../raft/bytes.ts'
-import { decodeMessage, encodeMessage } from '../raft/codec.ts'
+import { decodeMessage, messageLength, writeMessage } from '../raft/codec.ts'
 import type { Message, ServerId } from '../raft/message.ts'
 
 /** The first byte of every frame of this room on the rpc channel; the agents' own requests have others. */
@@ -38,10 +38,8 @@ const states = ['more', 'done', 'refused'] as const
 
 export function encodeFrame(header: Header, frame: ReplicaFrame): Uint8Array {
   const headerLength = 3 + textLength(header.to) + textLength(header.from) + textLength(header.address)
-  const message = frame.kind === 'chunkReply' ? new Uint8Array(0) : encodeMessage(header.from, frame.message)
-  const fields = { message: 0, chunk: 4 + 8 + 8 + 4, chunkReply: 4 + 8 + 1 }[frame.kind]
-  const bytes = frame.kind === 'chunk' ? frame.bytes.length : 0
-  const writer = new Writer(headerLength + fields + message.length + bytes)
+  const message = frame.kind === 'chunkReply' ? 0 : messageLength(header.from, frame.message)
+  const writer = new Writer(headerLength + fieldsLength(frame) + message)
   writer.byte(replicaFrameByte)
   writer.byte(kinds.indexOf(frame.kind))
   writer.flag(header.configured)
@@ -50,14 +48,14 @@ export function encodeFrame(header: Header, frame: ReplicaFrame): Uint8Array {
   writer.text(header.address)
   switch (frame.kind) {
     case 'message':
-      writer.raw(message)
+      writeMessage(writer, header.from, frame.message)
       break
     case 'chunk':
       writer.word(frame.transfer)
       writer.number(frame.size)
       writer.number(frame.offset)
-      writer.word(message.length)
-      writer.raw(message)
+      writer.word(message)
+      writeMessage(writer, header.from, frame.message)
       writer.raw(frame.bytes)
       break
     case 'chunkReply':
@@ -69,6 +67,20 @@ export function encodeFrame(header: Header, frame: ReplicaFrame): Uint8Array {
       frame satisfies never
   }
   return writer.done()
+}
+
+/** Besides the message. */
+function fieldsLength(frame: ReplicaFrame): number {
+  switch (frame.kind) {
+    case 'message':
+      return 0
+    case 'chunk':
+      return 4 + 8 + 8 + 4 + frame.bytes.length
+    case 'chunkReply':
+      return 4 + 8 + 1
+    default:
+      return frame satisfies never
+  }
 }
 
 /** Payloads are not copied: they share the frame's memory. @throws Malformed */

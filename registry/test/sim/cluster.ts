@@ -1,12 +1,14 @@
-/** Replicas in a simulated world, replicating a list: what is replicated does not matter here, its order does. */
+/** Replicas in a simulated world, replicating a list unless told otherwise. */
 import { createHash } from 'node:crypto'
 import { Corrupt } from '../../src/errors.ts'
+import type { Disk } from '../../src/io/io.ts'
 import type { Index, Millis } from '../../src/model.ts'
 import type { ServerChange } from '../../src/raft/message.ts'
 import { setLogAside } from '../../src/replica/damage.ts'
 import type { StateMachine } from '../../src/replica/machine.ts'
 import { Replica, type ReplicaOptions } from '../../src/replica/replica.ts'
 import type { History } from './checkers.ts'
+import type { SimulatedDisk } from './disk.ts'
 import type { World } from './world.ts'
 
 /** Everything that was ever applied, in order, and a hash of it. */
@@ -59,50 +61,63 @@ export function keyOf(write: string): string {
   return `k${Number(write.slice(1)) % keys}`
 }
 
-export interface Member {
+/** What a cluster replicates, and who looks on. */
+export interface Observer<Machine extends StateMachine> {
+  machine(name: string): Machine
+  /** The disk of a life that begins, as that life is to see it. */
+  disk?(id: string, disk: Disk): Disk
+  /** It has started from what the disk holds. */
+  started?(id: string, replica: Replica, disk: SimulatedDisk): void
+  /** Something about it is different. */
+  changed?(id: string, replica: Replica): void
+}
+
+export interface Member<Machine extends StateMachine = List> {
   name: string
   /** Its name, and a number behind it once it has lost its log and is another server (docs/decisions/0011). */
   id: string
   address: string
-  list: List
+  list: Machine
   /** Undefined while it is down or starting. */
   replica: Replica | undefined
 }
 
-export type Running = Member & { replica: Replica }
+export type Running<Machine extends StateMachine = List> = Member<Machine> & { replica: Replica }
 
 export const tickInterval: Millis = 100
 
-export class Cluster {
-  readonly members = new Map<string, Member>()
+export class Cluster<Machine extends StateMachine = List> {
+  readonly members = new Map<string, Member<Machine>>()
   readonly #world: World
-  readonly #history: History
   readonly #options: Partial<ReplicaOptions>
+  readonly #observer: Observer<Machine>
   /** Why nodes could not start. */
   readonly broken = new Map<string, Error>()
   /** How often a server became another one. */
   repairs = 0
+  /** How often a node began a life. */
+  starts = 0
   /** Servers that became others, until they vote again. */
   readonly #replaced = new Set<string>()
 
   /** Disks are damaged on purpose: a server that says so comes back as another one. */
   damageExpected = false
 
-  constructor(world: World, history: History, options: Partial<ReplicaOptions>) {
+  constructor(world: World, history: History, options: Partial<ReplicaOptions>, observer?: Observer<Machine>) {
     this.#world = world
-    this.#history = history
     this.#options = options
+    this.#observer = observer ?? (lists(history) as unknown as Observer<Machine>)
   }
 
   add(name: string): void {
     const host = `10.0.0.${this.members.size + 1}`
     this.#world.place(name, { rpc: { host, port: 8300 } })
-    const list = new List(name, this.#history)
+    const list = this.#observer.machine(name)
     this.members.set(name, { name, id: name, address: `${host}:8300`, list, replica: undefined })
   }
 
   /** By its name, or any id it has or had. */
-  member(name: string): Member {
+  member(name: string): Member<Machine> {
     const member = this.members.get(name.split('.')[0]!)
     if (member === undefined) throw new Error(`no member is called ${name}`)
     return member
@@ -115,19 +130,26 @@ export class Cluster {
   /** Starts the node; it is there some time later, or `broken` says why not. */
   start(name: string): void {
     const member = this.member(name)
+    const observer = this.#observer
     const io = this.#world.boot(name)
-    const { life } = this.#world.nodes.get(name)!
-    const current = () => this.isUp(name) && this.#world.nodes.get(name)!.life === life
-    member.list = new List(name, this.#history)
-    const { list, address } = member
-    Replica.open(io, list, { ...this.#options, id: member.id, address }).then(
+    const place = this.#world.nodes.get(name)!
+    const { life } = place
+    const { id, address } = member
+    const current = () => this.isUp(name) && place.life === life
+    member.list = observer.machine(name)
+    this.starts++
+    if (observer.disk !== undefined) io.disk = observer.disk(id, io.disk)
+    const started = Replica.open(io, member.list, { ...this.#options, id, address }).then(
       (replica) => {
         if (!current()) return
         member.replica = replica
-        const observe = () => {
-          if (current() && replica.status.role === 'leader') this.#history.led(name, replica.status.term)
+        observer.started?.(id, replica, place.disk)
+        if (observer.changed !== undefined) {
+          const changed = observer.changed.bind(observer)
+          replica.subscribe(() => {
+            if (current()) changed(id, replica)
+          })
         }
-        replica.subscribe(observe)
         io.network.onFrame('rpc', (bytes, reply) => replica.receive(bytes, reply))
         this.#world.every(name, tickInterval, () => replica.tick())
       },
@@ -153,6 +175,7 @@ export class Cluster {
         else this.#startLater(name)
       },
     )
+    started.catch((error) => this.#world.onHalt(name, error))
   }
 
   #startLater(name: string): void {
@@ -231,22 +254,32 @@ export class Cluster {
     if (this.isUp(name)) this.down(name, true)
   }
 
-  running(): Running[] {
-    const running: Running[] = []
+  running(): Running<Machine>[] {
+    const running: Running<Machine>[] = []
     for (const member of this.members.values()) {
-      if (member.replica !== undefined && this.isUp(member.name)) running.push(member as Running)
+      if (member.replica !== undefined && this.isUp(member.name)) running.push(member as Running<Machine>)
     }
     return running
   }
 
   /** Of those who believe to lead, the one in the latest term. */
-  leader(): Running | undefined {
-    let leader: Running | undefined
+  leader(): Running<Machine> | undefined {
+    let leader: Running<Machine> | undefined
     for (const member of this.members.values()) {
       const { replica } = member
       if (replica === undefined || replica.status.role !== 'leader' || !this.isUp(member.name)) continue
-      if (leader === undefined || replica.status.term > leader.replica.status.term) leader = member as Running
+      if (leader === undefined || replica.status.term > leader.replica.status.term) leader = member as Running<Machine>
     }
     return leader
+  }
+}
+
+/** Lists that are compared in `history`, and a look at who leads. */
+function lists(history: History): Observer<List> {
+  return {
+    machine: (name) => new List(name, history),
+    changed: (id, { status }) => {
+      if (status.role === 'leader') history.led(id, status.term)
+    },
   }
 }

@@ -103,6 +103,16 @@ export class SimulatedDisk {
     if (!keep) this.#nameChanges = []
   }
 
+  /** Everything written is durable now, whatever became of its syncs. */
+  settle(): void {
+    for (const inode of this.#files.values()) {
+      inode.dirty.clear()
+      inode.forgotten.clear()
+      inode.durableSize = inode.size
+    }
+    this.#nameChanges = []
+  }
+
   /** Everything is lost. */
   wipe(): void {
     this.#life++
@@ -133,10 +143,12 @@ export class SimulatedDisk {
   }
 
   /**
-   * Bits rot: one of them is another from now on, in a file of the log or a snapshot, where the damage can be told from a
-   * write that was never finished. Call it while nothing runs on this disk. Returns where; undefined: there is no such place.
+   * A bit is another from now on, or (`sector`) one sector holds what was meant for elsewhere: in a file of the log or a
+   * snapshot, where the damage can be told from a write that was never finished. Call it while nothing runs on this disk.
+   * Returns where; undefined: there is no such place.
    */
-  rot(): { file: string; offset: number } | undefined {
+  rot(extent: 'bit' | 'sector' = 'bit'): { file: string; offset: number } | undefined {
+    const random = this.#random
     const files = this.files().filter((file) => file.startsWith('raft/') && /\.(wal|snapshot)$/.test(file))
     const segments = files.filter(
       (file) => file.endsWith('.wal') && decodeSegmentHeader(this.peek(file)!) !== undefined,
@@ -148,10 +160,16 @@ export class SimulatedDisk {
         return [{ file, end: this.peek(file)!.length }]
       return file === last ? [{ file, end: beforeLastBatch(this.peek(file)!) }] : []
     })
-    const place = this.#random.pick(places.filter(({ end }) => end > 0))
+    const place = random.pick(places.filter(({ end }) => end > 0))
     if (place === undefined) return undefined
-    const offset = this.#random.between(0, place.end - 1)
-    this.#files.get(place.file)!.content[offset]! ^= 1 << this.#random.between(0, 7)
+    const { content } = this.#files.get(place.file)!
+    const offset = random.between(0, place.end - 1)
+    if (extent === 'bit') content[offset]! ^= 1 << random.between(0, 7)
+    else {
+      const start = offset - (offset % sectorBytes)
+      const stray = Buffer.from(Array.from({ length: sectorBytes }, () => random.word() & 0xff))
+      stray.copy(content, start, 0, Math.min(sectorBytes, place.end - start))
+    }
     return { file: place.file, offset }
   }
 
@@ -168,7 +186,7 @@ export class SimulatedDisk {
     const inode = this.#files.get(file)
     if (inode === undefined) return undefined
     const end = length === undefined ? inode.size : Math.min(inode.size, from + length)
-    return Uint8Array.from(inode.content.subarray(Math.min(from, end), end))
+    return new Uint8Array(inode.content.subarray(Math.min(from, end), end))
   }
 
   #write(file: string, at: number, chunks: readonly Uint8Array[]): void {
@@ -193,7 +211,8 @@ export class SimulatedDisk {
       const to = Math.min(end, start + sectorBytes) - start
       const dirty = inode.dirty.get(sector)
       if (dirty === undefined) {
-        const old = Buffer.alloc(sectorBytes)
+        // Beyond the end of the file there is nothing to remember: only what a write changes is at risk.
+        const old = Buffer.allocUnsafe(sectorBytes)
         inode.content.copy(old, 0, start, start + sectorBytes)
         inode.dirty.set(sector, { old, from, to })
       } else {

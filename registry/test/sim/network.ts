@@ -25,8 +25,16 @@ export const calm: NetworkFaults = { loss: 0, duplicate: 0, delayMin: 0.2, delay
 type FrameReceiver = (bytes: Uint8Array, reply: Reply) => void
 type DatagramReceiver = (bytes: Uint8Array) => void
 
+/** What an address is called, worked out once. */
+interface Route {
+  text: string
+  /** Of the connection there. */
+  key: string
+}
+
 interface Station {
   node: string
+  routes: Map<Channel, WeakMap<Address, Route>>
   /** Grows with every life of the node: connections of an older one are broken. */
   life: number
   alive: boolean
@@ -61,6 +69,8 @@ export class SimulatedNetwork {
   readonly #connections = new Map<string, Connection>()
   readonly #cuts = new Set<string>()
   readonly #clogs = new Map<string, Millis>()
+  /** Sees every frame that a node sends, whatever becomes of it. */
+  onFrameSent: ((bytes: Uint8Array) => void) | undefined
 
   constructor(wires: Wires) {
     this.#wires = wires
@@ -69,7 +79,14 @@ export class SimulatedNetwork {
   /** The network as one life of a node sees it. `addresses`: what it listens on. */
   open(node: string, addresses: Partial<Record<Channel, Address>>): Network {
     const life = (this.#stations.get(node)?.life ?? 0) + 1
-    const station: Station = { node, life, alive: true, frames: new Map(), datagrams: new Map() }
+    const station: Station = {
+      node,
+      life,
+      alive: true,
+      routes: new Map(),
+      frames: new Map(),
+      datagrams: new Map(),
+    }
     this.#stations.set(node, station)
     // It may have moved: nobody answers where it was.
     for (const [address, owner] of this.#owners) if (owner === node) this.#owners.delete(address)
@@ -145,7 +162,7 @@ export class SimulatedNetwork {
     const copies = random.chance(this.faults.loss) ? 0 : random.chance(this.faults.duplicate) ? 2 : 1
     if (copies === 0) this.lost++
     // The sender may use its buffer again.
-    const copy = new Uint8Array(bytes)
+    const copy = copyOf(bytes)
     for (let sent = 0; sent < copies; sent++) {
       this.#wires.at(this.#arrival(from.node, owner), () => {
         const station = this.#stations.get(owner)
@@ -161,8 +178,10 @@ export class SimulatedNetwork {
 
   #frame(from: Station, channel: Channel, to: Address, bytes: Uint8Array, onFailed?: (reason: Error) => void): void {
     if (!this.#isCurrent(from)) return
+    this.onFrameSent?.(bytes)
     const { random } = this.#wires
-    const owner = this.#owners.get(`${channel} ${addressText(to)}`)
+    const { text, key } = this.#route(from, channel, to)
+    const owner = this.#owners.get(text)
     const target = owner === undefined ? undefined : this.#stations.get(owner)
     const fail = (reason: string, code?: string) => {
       this.lost++
@@ -180,7 +199,6 @@ export class SimulatedNetwork {
       fail(`no connection to ${addressText(to)}: timed out`, 'ETIMEDOUT')
       return
     }
-    const key = `${from.node} ${channel} ${addressText(to)}`
     let connection = this.#connections.get(key)
     const isCurrent = (one: Connection) => !one.broken && one.fromLife === from.life && one.toLife === target.life
     if (connection !== undefined && !isCurrent(connection)) {
@@ -204,7 +222,7 @@ export class SimulatedNetwork {
       this.#connections.set(key, connection)
     }
     if (random.chance(this.faults.loss / 100)) connection.broken = true
-    this.#carry(connection, 'there', channel, new Uint8Array(bytes), fail)
+    this.#carry(connection, 'there', channel, copyOf(bytes), fail)
   }
 
   #carry(
@@ -237,13 +255,35 @@ export class SimulatedNetwork {
       this.delivered++
       const reply: Reply = (answer) => {
         if (connection.broken) return
-        this.#carry(connection, way === 'there' ? 'back' : 'there', channel, new Uint8Array(answer), () => {})
+        this.#carry(connection, way === 'there' ? 'back' : 'there', channel, copyOf(answer), () => {})
       }
       station.frames.get(channel)?.(bytes, reply)
     })
   }
 
+  #route(from: Station, channel: Channel, to: Address): Route {
+    let routes = from.routes.get(channel)
+    if (routes === undefined) {
+      routes = new WeakMap()
+      from.routes.set(channel, routes)
+    }
+    let route = routes.get(to)
+    if (route === undefined) {
+      const text = `${channel} ${addressText(to)}`
+      route = { text, key: `${from.node} ${text}` }
+      routes.set(to, route)
+    }
+    return route
+  }
+
   #isCurrent(station: Station): boolean {
     return station.alive && this.#stations.get(station.node) === station
   }
+}
+
+/** As a socket would hand it over: memory that nobody else has. */
+function copyOf(bytes: Uint8Array): Uint8Array {
+  const copy = Buffer.allocUnsafe(bytes.length)
+  copy.set(bytes)
+  return copy
 }

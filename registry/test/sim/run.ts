@@ -2,12 +2,14 @@
  * One seed: a cluster under faults while clients write and read, watched by the checkers; then everything heals, and the
  * cluster has to agree and serve again within ten seconds.
  */
-import { Busy, LeadershipLost, NotLeader, Stopped } from '../../src/errors.ts'
 import { Random } from '../../src/io/random.ts'
 import type { Millis } from '../../src/model.ts'
 import { History, Violation } from './checkers.ts'
-import { Cluster, keyOf, type List } from './cluster.ts'
+import { Clients } from './clients.ts'
+import { Cluster } from './cluster.ts'
 import { drawPlan, Nemesis, type Plan } from './faults.ts'
+import { Invariants } from './invariants.ts'
+import { Keys, Reference } from './keys.ts'
 import { World } from './world.ts'
 
 export interface RunOptions {
@@ -23,40 +25,71 @@ export interface RunResult {
   failure: Error | undefined
   plan: Plan
   lines: readonly string[]
+  /** What clients asked, and what of it was done. */
+  operations: number
   writes: number
   reads: number
   leaseReads: number
-  terms: number
+  faults: number
+  elections: number
+  snapshots: number
+  /** Lives of nodes after their first. */
+  restarts: number
   /** Servers that lost their log or what was in it, and came back under another id. */
   repairs: number
+  /** How often each kind of fault came. */
+  faultsByKind: Readonly<Record<string, number>>
   /** How much time passed. */
   simulated: Millis
   /** From the end of the faults until all agreed. */
   convergence: Millis
+  /** Of everything that happened: the same seed gives the same. */
+  fingerprint: string
 }
 
 const patience: Millis = 10_000
 
+/** No run has so much under way at once, unless something grows without end. */
+const pendingMax = 50_000
+
+export const faultsDefault: Millis = 30_000
+
 export async function run(
   seed: number,
-  { duration = 8000, logging = false, lies = false }: RunOptions = {},
+  { duration = faultsDefault, logging = false, lies = false }: RunOptions = {},
 ): Promise<RunResult> {
   const world = new World(seed, { logging })
   const random = new Random(world.random.word())
   const history = new History()
+  const reference = new Reference()
   const plan = drawPlan(random)
   const size = random.pick([1, 3, 3, 3, 5])!
-  const cluster = new Cluster(world, history, {
-    snapshotEntries: random.pick([20, 100, 100_000])!,
-    trailingEntries: random.pick([0, 5, 50])!,
-    wal: { segmentBytes: random.pick([2_000, 20_000, 1_000_000])!, zeroBytes: random.pick([0, 512, 4096])! },
-  })
+  const proposalsMax = random.pick([8, 100, 8192])!
+  const invariants = new Invariants(history, proposalsMax)
+  const cluster = new Cluster<Keys>(
+    world,
+    history,
+    {
+      snapshotEntries: random.pick([20, 100, 100_000])!,
+      trailingEntries: random.pick([0, 5, 50])!,
+      wal: { segmentBytes: random.pick([2_000, 20_000, 1_000_000])!, zeroBytes: random.pick([0, 512, 4096])! },
+      proposalsMax,
+    },
+    {
+      machine: (name) => new Keys(name, reference),
+      disk: (id, disk) => invariants.disk(id, disk),
+      started: (id, replica, disk) => invariants.started(id, replica, disk),
+      changed: (id, replica) => invariants.changed(id, replica),
+    },
+  )
   let failure: Error | undefined
   world.onHalt = (node, reason) => {
     const code = 'code' in reason ? reason.code : undefined
-    if (code !== 'EIO' && code !== 'ENOSPC') failure ??= new Violation(`${node} halted: ${reason.stack}`)
+    const known = code === 'EIO' || code === 'ENOSPC'
+    if (!known) failure ??= reason instanceof Violation ? reason : new Violation(`${node} halted: ${reason.stack}`)
     cluster.member(node).replica = undefined
   }
+  world.network.onFrameSent = (bytes) => invariants.sent(bytes)
   const names = ['a', 'b', 'c', 'd', 'e'].slice(0, size)
   const spare = plan.changes ? ['x', 'y'] : []
   for (const name of [...names, ...spare]) {
@@ -64,33 +97,54 @@ export async function run(
     world.nodes.get(name)!.disk.lies = lies
     cluster.start(name)
   }
+  const clients = new Clients(
+    { world, cluster, reference, random },
+    {
+      // From one operation in several seconds to dozens in one.
+      pause: 40 * 100 ** random.fraction(),
+      keys: random.pick([4, 16, 16])!,
+      valueLength: random.pick([1, 1, 1, 1, 1, 1, 200, 5_000])!,
+      repeats: random.chance(0.4),
+    },
+    (error) => {
+      failure ??= error
+    },
+  )
+  const nemesis = new Nemesis(world, cluster, random, plan, lies ? noDisks : invariants)
   let convergence = 0
+  const passes = (condition: () => boolean, limit: Millis, step?: Millis) =>
+    world.runWhile(() => failure === undefined && condition(), limit, step)
   try {
-    if (!(await world.runWhile(() => cluster.running().length < cluster.members.size, 1000))) {
+    if (!(await passes(() => cluster.running().length < cluster.members.size, 1000))) {
       throw new Violation('the nodes do not start')
     }
     const servers = names.map((name) => ({ id: name, address: cluster.member(name).address, voter: true }))
     const bootstrapped = cluster.member('a').replica!.bootstrap({ cluster: 'simulated', servers })
     bootstrapped.catch(() => {})
-    const clients = new Clients(world, cluster, history, random)
     for (let client = 0; client < random.between(1, 6); client++) clients.begin()
-    if (!(await world.runWhile(() => cluster.leader() === undefined, patience)))
-      throw new Violation('nobody is elected')
-    const nemesis = new Nemesis(world, cluster, random, plan)
+    if (!(await passes(() => cluster.leader() === undefined, patience))) throw new Violation('nobody is elected')
     nemesis.begin()
     const end = world.now + duration
-    await world.runWhile(() => failure === undefined && world.now < end, duration)
+    await passes(
+      () => {
+        if (world.pending > pendingMax) failure ??= new Violation(`${world.pending} things are under way at once`)
+        return world.now < end
+      },
+      duration,
+      100,
+    )
     nemesis.end()
     world.note('all is well again')
     const healed = world.now
     // A write of its own: without one, an older term's entries may rightly stay uncommitted.
-    const acknowledged = history.acknowledged.size
+    const acknowledged = clients.acknowledged
+    clients.begin(100, 1)
     const converged = () =>
-      history.acknowledged.size > acknowledged &&
+      clients.acknowledged > acknowledged &&
       cluster.broken.size === 0 &&
       agreement(cluster) === undefined &&
       (cluster.isWhole() || plan.changes)
-    await world.runWhile(() => failure === undefined && !converged(), patience)
+    await passes(() => !converged(), patience)
     convergence = world.now - healed
     clients.end()
     if (failure === undefined && !converged()) {
@@ -103,31 +157,40 @@ export async function run(
     }
     const members = cluster.leader()?.replica.status.configuration.servers ?? []
     const ends = () => new Set(members.map(({ id }) => cluster.member(id).list.index))
-    if (!(await world.runWhile(() => failure === undefined && ends().size > 1, patience))) {
+    if (!(await passes(() => ends().size > 1, patience))) {
       throw new Violation(`stores end at different indexes: ${[...ends()].join(', ')}`)
     }
-    for (const { id } of members) if (failure === undefined) history.final(id, cluster.member(id).list.writes)
-    if (failure === undefined) history.linearizable()
+    if (failure === undefined) clients.finish()
   } catch (error) {
     failure ??= error as Error
   }
+  const faultsByKind = Object.fromEntries(nemesis.counts)
   return {
     seed,
     failure,
     plan,
     lines: world.lines,
-    writes: history.acknowledged.size,
-    reads: history.readsDone,
-    leaseReads: history.leaseReadsDone,
-    terms: history.terms,
+    operations: clients.operations,
+    writes: clients.acknowledged,
+    reads: clients.quorumReads,
+    leaseReads: clients.leaseReads,
+    faults: [...nemesis.counts.values()].reduce((sum, count) => sum + count, 0),
+    elections: invariants.elections,
+    snapshots: reference.snapshots,
+    restarts: cluster.starts - cluster.members.size,
     repairs: cluster.repairs,
+    faultsByKind,
     simulated: world.now,
     convergence,
+    fingerprint: `${world.fingerprint >>> 0} ${world.random.word()} ${reference.index} ${clients.operations}`,
   }
 }
 
+/** When every disk lies nobody can say what is lost. */
+const noDisks = { allLie: true, durable: () => 0, forgive: () => {} }
+
 /** Why the members do not agree yet; undefined: they do. */
-function agreement(cluster: Cluster): string | undefined {
+function agreement(cluster: Cluster<Keys>): string | undefined {
   const leader = cluster.leader()
   if (leader === undefined) return 'there is no leader'
   for (const { id } of leader.replica.status.configuration.servers) {
@@ -139,116 +202,4 @@ function agreement(cluster: Cluster): string | undefined {
     if (leader.list.index - list.index > 50) return `${id} has applied ${list.index}, the leader ${leader.list.index}`
   }
   return undefined
-}
-
-class Clients {
-  readonly #world: World
-  readonly #cluster: Cluster
-  readonly #history: History
-  readonly #random: Random
-  #active = true
-  #count = 0
-  /** Thrown inside a client; the run ends with it. */
-
-  constructor(world: World, cluster: Cluster, history: History, random: Random) {
-    this.#world = world
-    this.#cluster = cluster
-    this.#history = history
-    this.#random = random
-  }
-
-  begin(): void {
-    const step = () => {
-      if (!this.#active) return
-      const leader = this.#cluster.leader()
-      // Mostly the leader; sometimes whoever else believes to lead, for that is where mistakes would be.
-      const target = this.#random.chance(0.7) ? leader : this.#random.pick(this.#cluster.running())
-      if (target !== undefined) {
-        const { name } = target
-        this.#world.nodeAt(name, this.#world.now, () => {
-          const choice = this.#random.fraction()
-          if (choice < 0.6) this.#write(target.name)
-          else if (choice < 0.8) this.#quorumRead(target.name)
-          else this.#leaseRead(target.name)
-        })
-      }
-      this.#world.after(this.#random.fraction() * 80, step)
-    }
-    step()
-  }
-
-  end(): void {
-    this.#active = false
-  }
-
-  #write(name: string): void {
-    const { replica } = this.#cluster.member(name)
-    if (replica === undefined) return
-    const write = `w${++this.#count}`
-    this.#history.began(write)
-    const input = { type: 'put', key: keyOf(write), value: write } as const
-    const call = this.#history.registers.called(name, input, this.#world.now)
-    replica.propose(Buffer.from(write)).then(
-      ({ index }) => {
-        this.#history.acknowledge(write, index)
-        call.returned({ type: 'written', done: true, index }, this.#world.now)
-      },
-      (error) => {
-        if (error instanceof NotLeader || error instanceof Busy) {
-          this.#history.refuse(write)
-          call.refused()
-        } else if (!(error instanceof LeadershipLost || error instanceof Stopped)) throw error
-      },
-    )
-  }
-
-  #quorumRead(name: string): void {
-    const { replica, list } = this.#cluster.member(name)
-    if (replica === undefined) return
-    const before = this.#history.shown
-    const answer = this.#beginRead(name, list)
-    replica
-      .readIndex()
-      .then((index) => replica.waitApplied(index).then(() => index))
-      .then(
-        (index) => {
-          if (replica.status.applied < index)
-            throw new Violation(`${name} answers a read before it has applied ${index}`)
-          if (list.index > replica.status.applied) throw new Violation(`${name}: the list is ahead of its replica`)
-          this.#history.read(name, before, replica.status.applied, 'quorum')
-          answer()
-        },
-        (error) => {
-          if (!(error instanceof NotLeader || error instanceof Stopped)) throw error
-        },
-      )
-      .catch((error) => this.#fail(error))
-  }
-
-  #leaseRead(name: string): void {
-    const { replica, list } = this.#cluster.member(name)
-    const index = replica?.leaseIndex()
-    if (replica === undefined || index === undefined) return
-    try {
-      this.#history.read(name, this.#history.shown, index, 'lease')
-    } catch (error) {
-      this.#fail(error as Error)
-    }
-    const answer = this.#beginRead(name, list)
-    replica.waitApplied(index).then(answer, (error) => {
-      if (!(error instanceof Stopped)) this.#fail(error)
-    })
-  }
-
-  /** Of some key; what the list says of it when the answer leaves is the answer. */
-  #beginRead(name: string, list: List): () => void {
-    const key = keyOf(`w${this.#random.between(0, 1000)}`)
-    const call = this.#history.registers.called(name, { type: 'get', key }, this.#world.now)
-    return () => call.returned({ type: 'read', found: list.registers.get(key) }, this.#world.now)
-  }
-
-  #fail(error: Error): void {
-    this.#active = false
-    this.#world.onHalt('a', error)
-  }
 }

@@ -31,8 +31,12 @@ export interface NodePlace {
   disk: SimulatedDisk
   diskFaults: DiskFaults
   addresses: Partial<Record<Channel, Address>>
-  /** How fast its clock runs; its offset is chosen by chance. */
+  /** How fast its clock runs from now on; its offset is chosen by chance. */
   rate: number
+  /** What its monotonic clock says but for an offset that each life chooses. */
+  readonly local: Millis
+  /** How far its wall clock is off. */
+  wallOffset: Millis
   /** Until then the process stands still: a stopped virtual machine, a garbage collection. */
   pausedUntil: Millis
   /** How much arrived during a pause and is not read yet. */
@@ -40,6 +44,8 @@ export interface NodePlace {
   alive: boolean
   halted: Error | undefined
   life: number
+  /** Called once, within the next operation that changes the disk. */
+  atDisk: (() => void) | undefined
 }
 
 export class World {
@@ -54,6 +60,8 @@ export class World {
   onHalt: (node: string, reason: Error) => void = () => {}
   /** Keep log lines. */
   logging: boolean
+  /** Of everything that happened so far, and when: the same seed gives the same number. */
+  fingerprint = 0
 
   readonly #events: Event[] = []
   #order = 0
@@ -73,17 +81,31 @@ export class World {
 
   /** A machine with a disk and addresses; no process runs on it yet. */
   place(name: string, addresses: NodePlace['addresses']): NodePlace {
+    const world = this
+    let [rate, since, local] = [1, this.now, 0]
     const place: NodePlace = {
       name,
       disk: new SimulatedDisk(new Random(this.random.word())),
       diskFaults: quickDisk,
       addresses,
-      rate: 1,
+      get rate() {
+        return rate
+      },
+      set rate(wanted: number) {
+        local = place.local
+        since = world.now
+        rate = wanted
+      },
+      get local() {
+        return local + (world.now - since) * rate
+      },
+      wallOffset: 0,
       pausedUntil: 0,
       backlog: 0,
       alive: false,
       halted: undefined,
       life: 0,
+      atDisk: undefined,
     }
     this.nodes.set(name, place)
     return place
@@ -97,14 +119,14 @@ export class World {
     place.halted = undefined
     place.pausedUntil = 0
     place.backlog = 0
+    place.atDisk = undefined
     const { life } = place
     const current = () => place.alive && place.life === life
-    const offset = this.random.between(0, 1_000_000)
-    const started = this.now
+    const offset = this.random.between(0, 1_000_000) - place.local
     return {
       clock: {
-        now: () => offset + (this.now - started) * place.rate,
-        wall: () => 1_700_000_000_000 + this.now,
+        now: () => offset + place.local,
+        wall: () => 1_700_000_000_000 + place.wallOffset + this.now,
       },
       random: new Random(this.random.word()),
       disk: place.disk.open((operation) => this.#diskTurn(place, operation)),
@@ -185,6 +207,11 @@ export class World {
     this.at(this.now + delay, run)
   }
 
+  /** How much is going to happen, as far as is known. */
+  get pending(): number {
+    return this.#events.length
+  }
+
   /** Resolves after so much time of this world. */
   sleep(delay: Millis): Promise<void> {
     return new Promise((resolve) => this.after(delay, resolve))
@@ -249,6 +276,7 @@ export class World {
     }
     pop(this.#events)
     this.now = Math.max(this.now, next.at)
+    this.fingerprint = Math.imul(this.fingerprint ^ Math.floor(this.now * 4096) ^ next.order, 0x01000193)
     next.run()
     return true
   }
@@ -257,6 +285,10 @@ export class World {
     const { delayMin, delayMax } = place.diskFaults
     const modifies = operation !== 'read' && operation !== 'list' && operation !== 'lock'
     const delay = modifies ? delayMin + this.random.fraction() * (delayMax - delayMin) : 0.01
+    if (modifies && place.atDisk !== undefined) {
+      this.at(this.now + this.random.fraction() * delay, place.atDisk)
+      place.atDisk = undefined
+    }
     return new Promise<void>((resolve, reject) => {
       this.#nodeAt(place, this.now + delay, () => {
         // As the disk is by now.
