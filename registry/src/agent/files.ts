@@ -14,9 +14,8 @@ export async function loadJson(disk: Disk, file: string): Promise<unknown> {
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (error) {
-    throw new Corrupt(`${file} in the data directory is not JSON: ${(error as Error).message}; restore or remove it`, {
-      cause: error,
-    })
+    const reason = (error as Error).message.replaceAll(/\s+/g, ' ')
+    throw new Corrupt(`${file} in the data directory is not JSON: ${reason}; restore or remove it`, { cause: error })
   }
   if (value === null || typeof value !== 'object' || !('checksum' in value || 'document' in value)) return value
   const { checksum, document } = value as { checksum?: unknown; document?: unknown }

@@ -32,18 +32,30 @@ export async function restoreFromDisk(io: Io, machine: StateMachine, options: Pa
   const newest = snapshots.newest
   const mark = newest?.mark
   const end = mark?.index ?? 0
-  const { wal, recovered } = await Wal.open(io.disk, walFolder, io.random, { ...options, covered: end })
+  const bookmark = await Bookmark.open(io.disk)
+  const { wal, recovered } = await Wal.open(io.disk, walFolder, io.random, {
+    ...options,
+    covered: end,
+    // What is refused stays as it is: somebody may know how to make more of it.
+    expect: (entries, start) => {
+      const needed = start?.index ?? (entries[0]?.index ?? 1) - 1
+      const last = Math.max(end, needed + entries.length)
+      const lost = snapshots.damaged.filter(({ index }) => index > last)
+      if (needed > end || lost.length > 0) {
+        const damaged = snapshots.damaged.map(({ reason }) => reason).join('; ')
+        throw new Corrupt(
+          `${damaged === '' ? walFolder : damaged}; the log holds entries ${needed + 1} to ${last}, and the newest whole snapshot ends at ${end}`,
+        )
+      }
+      expectCommitted(bookmark, { end, needed, entries })
+    },
+  })
   if (recovered.tornBytes > 0) {
     io.log('info', 'raft', 'cut off a write that a crash had interrupted', { bytes: recovered.tornBytes })
   }
-  const needed = recovered.start?.index ?? (recovered.entries[0]?.index ?? 1) - 1
-  const last = Math.max(end, needed + recovered.entries.length)
-  const lost = snapshots.damaged.filter(({ index }) => index > last)
-  if (needed > end || lost.length > 0) {
-    const damaged = snapshots.damaged.map(({ reason }) => reason).join('; ')
-    throw new Corrupt(
-      `${damaged === '' ? walFolder : damaged}; the log holds entries ${needed + 1} to ${last}, and the newest whole snapshot ends at ${end}`,
-    )
+  if (bookmark.damaged) {
+    const words = 'nothing is lost, it only repeats what the log and the others know'
+    io.log('warn', 'raft', `${bookmarkFile} is damaged; ${words}`)
   }
   const records: WalRecord[] = []
   let hardState = recovered.hardState ?? { term: 0, vote: '' }
@@ -60,15 +72,6 @@ export async function restoreFromDisk(io: Io, machine: StateMachine, options: Pa
       records.push({ type: 'restart', index: mark.index, term: mark.term })
     }
   }
-  const bookmark = await Bookmark.open(io.disk)
-  if (bookmark.damaged) {
-    io.log(
-      'warn',
-      'raft',
-      `${bookmarkFile} is damaged; nothing is lost, it only repeats what the log and the others know`,
-    )
-  }
-  expectCommitted(bookmark, end, entries)
   if (records.length > 0) await wal.save(records)
   if (newest !== undefined) await snapshots.restore(newest, machine)
   // Not before it is certain that nothing of it is needed.
@@ -87,11 +90,14 @@ export async function restoreFromDisk(io: Io, machine: StateMachine, options: Pa
 }
 
 /** A log may end anywhere and look whole: here it has to reach what was committed. @throws Corrupt */
-function expectCommitted({ index, term }: Bookmark, end: Index, entries: readonly Entry[]): void {
+function expectCommitted(
+  { index, term }: Bookmark,
+  { end, needed, entries }: { end: Index; needed: Index; entries: readonly Entry[] },
+): void {
   if (index <= end) return
-  const entry = entries[index - end - 1]
+  const entry = entries[index - needed - 1]
   if (entry?.term === term) return
-  const found = entry === undefined ? `the log ends at ${end + entries.length}` : `that entry is of term ${entry.term}`
+  const found = entry === undefined ? `the log ends at ${needed + entries.length}` : `it is of term ${entry.term}`
   throw new Corrupt(
     `${walFolder}: expected entry ${index} of term ${term}, which was committed and durable here; ${found}`,
   )

@@ -146,6 +146,21 @@ describe('the write-ahead log', () => {
     assert.equal(refused, start * 2)
   })
 
+  it('changes nothing on the disk before it was agreed that this can be all of the log', async () => {
+    const { bytes, end } = await threeBatches()
+    const torn = Buffer.from(bytes)
+    torn[end - 10]! ^= 1
+    const disk = new SimulatedDisk(new Random(2))
+    disk.poke(first, torn)
+    const expect = (entries: readonly Entry[]) => {
+      if (entries.length < 5) throw new Corrupt(`there were 5, not ${entries.length}`)
+    }
+    await assert.rejects(Wal.open(disk.open(), folder, new Random(7), { ...small, expect }), /5, not 3/)
+    assert.deepEqual(disk.peek(first), torn)
+    assert.deepEqual(said((await open(disk)).recovered), beforeLast)
+    assert.notDeepEqual(disk.peek(first), torn)
+  })
+
   it('finds damage in the last batch too after a clean stop', async () => {
     const disk = new SimulatedDisk(new Random(1))
     const { wal } = await open(disk)

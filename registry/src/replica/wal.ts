@@ -54,6 +54,8 @@ export interface Recovered {
 export interface OpenOptions {
   /** A snapshot on this disk holds everything up to here. */
   covered: Index
+  /** Throws when this cannot be all of the log. Asked before anything on the disk is changed. */
+  expect?: (entries: readonly Entry[], start: Recovered['start']) => void
 }
 
 interface Segment {
@@ -109,6 +111,8 @@ export class Wal {
   ): Promise<{ wal: Wal; recovered: Recovered }> {
     const settings = { ...walOptionsDefault, covered: 0, ...options }
     const state = await recover(disk, folder, random, settings)
+    settings.expect?.(state.log.entries, state.log.start)
+    await state.repair()
     const wal = new Wal(disk, folder, settings, state)
     return {
       wal,
@@ -239,6 +243,8 @@ interface WalState {
   log: RecordedLog
   tornBytes: number
   damage: Recovered['damage']
+  /** What has to be done to the disk before anything is written after it. */
+  repair: () => Promise<void>
 }
 
 function isZero(bytes: Buffer): boolean {
@@ -302,6 +308,7 @@ async function wholeFrom(
 async function recoverFrom(disk: Disk, folder: string, random: Random, numbers: number[]): Promise<WalState> {
   let life: Uint8Array | undefined
   let nextBatch: number | undefined
+  const repairs: (() => Promise<void>)[] = []
   const state: Omit<WalState, 'life' | 'nextBatch'> = {
     segments: [],
     batches: [],
@@ -310,6 +317,9 @@ async function recoverFrom(disk: Disk, folder: string, random: Random, numbers: 
     log: new RecordedLog(),
     tornBytes: 0,
     damage: undefined,
+    repair: async () => {
+      for (const step of repairs) await step()
+    },
   }
   for (const [at, number] of numbers.entries()) {
     const file = segmentFile(folder, number)
@@ -325,8 +335,10 @@ async function recoverFrom(disk: Disk, folder: string, random: Random, numbers: 
       if (!last || commit !== undefined || (at === 0 && number > 1)) {
         throw new Corrupt(`${file}: expected a segment header at offset 0, found other bytes`)
       }
-      await disk.remove(file)
-      await disk.syncFolder(folder)
+      repairs.push(async () => {
+        await disk.remove(file)
+        await disk.syncFolder(folder)
+      })
       state.tornBytes += bytes.length
       break
     }
@@ -376,11 +388,15 @@ async function recoverFrom(disk: Disk, folder: string, random: Random, numbers: 
       // What was read may be in the page cache only: the process died and the machine did not, or a sync failed and its
       // pages pass for clean since. A batch that we go on from must be as durable as if we had just written it, so we do.
       // And what was torn is wiped before anything is written there, so that no later batch is followed by remains of it.
-      await disk.write(file, lastBatchAt, [bytes.subarray(lastBatchAt, offset), new Uint8Array(torn ? rest.length : 0)])
-      await disk.sync(file)
+      const again = [bytes.subarray(lastBatchAt, offset), new Uint8Array(torn ? rest.length : 0)]
+      const from = lastBatchAt
+      repairs.push(async () => {
+        await disk.write(file, from, again)
+        await disk.sync(file)
+      })
     }
   }
-  if (state.segments.length > 0) await disk.syncFolder(folder)
+  if (state.segments.length > 0) repairs.push(() => disk.syncFolder(folder))
   if (life === undefined) {
     const words = Buffer.alloc(lifeLength)
     words.writeUInt32BE(random.word(), 0)
