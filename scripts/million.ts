@@ -124,6 +124,13 @@ function resident({ process: { pid } }: Server): { now: number; most: number } {
   return { now: megabytes('VmRSS'), most: megabytes('VmHWM') }
 }
 
+/** Seconds on a core so far, all threads (proc(5), stat: utime and stime in hundredths). */
+function processorSeconds({ process: { pid } }: Server): number {
+  const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}
+
 function bytesUnder(folder: string): number {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -151,6 +158,7 @@ interface Measured {
   /** When loading began, in milliseconds since 1970. */
   begun: number
   load: number
+  processor: number
   resident: number
   residentMost: number
   disk: number
@@ -161,13 +169,15 @@ async function measure(server: Server): Promise<{ measured: Measured; restarted:
   const { host, folder } = server
   await until('there is a leader', () => leads(host))
   const begun = Date.now()
+  const before = processorSeconds(server)
   const took = await load(host, 'a')
+  const processor = processorSeconds(server) - before
   const { now, most } = resident(server)
   const disk = bytesUnder(join(folder, 'data')) / 1e6
   await kill(server)
   const restarted = start(server)
   const restart = await until('the last key is read', () => holds(host, keys - 1, 'a'))
-  return { measured: { begun, load: took, resident: now, residentMost: most, disk, restart }, restarted }
+  return { measured: { begun, load: took, processor, resident: now, residentMost: most, disk, restart }, restarted }
 }
 
 function stallsOf({ folder }: Server, from: number, to: number): Stall[] {
@@ -255,6 +265,7 @@ try {
   const share = (a: number, b: number) => a / b
   row('written in, s', ({ load }) => load, 1, share)
   row('keys a second', ({ load }) => keys / load, 0, share)
+  row('processor seconds meanwhile', ({ processor }) => processor, 1, share)
   row('resident afterwards, MB', ({ resident }) => resident, 0, share)
   row('resident at most, MB', ({ residentMost }) => residentMost, 0, share)
   row('on disk, MB', ({ disk }) => disk, 0, share)
