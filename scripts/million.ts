@@ -230,8 +230,8 @@ const folder = mkdtempSync(join(tmpdir(), 'rollcall-million-'))
 const consul = () =>
   execFileSync(join(root, 'scripts/peer-consul.sh'), { encoding: 'utf8' }).trim().split('\n').at(-1) ?? ''
 const contenders = [
-  { name: 'ours', host: '127.0.82.1', command: () => asked.ours || join(root, 'registry/bin/registry') },
-  { name: 'consul', host: '127.0.82.2', command: consul },
+  { name: 'ours', host: '127.0.93.1', command: () => asked.ours || join(root, 'registry/bin/registry') },
+  { name: 'consul', host: '127.0.93.2', command: consul },
 ].filter(({ name }) => asked.only === '' || asked.only === name)
 const results = new Map<string, Measured>()
 let running: Server | undefined
