@@ -36,6 +36,16 @@ describe('request bodies', () => {
     assert.equal(parseJson(bytes('12 13')), 12)
   })
 
+  it('have members by any case and with underscores; the last that is not null counts', () => {
+    const kelvin = '\u212aey'
+    for (const name of ['Key', 'key', 'KEY', 'k_e_y', '_key', kelvin]) {
+      assert.equal(new Fields({ Kez: '', Keys: '', xKey: '', [name]: 'a' }, '').text('Key'), 'a', name)
+    }
+    assert.equal(new Fields({ Key: 'a', KEY: 'b', key: null }, '').text('Key'), 'b')
+    assert.equal(new Fields({ key: null }, '').has('Key'), false)
+    assert.equal(new Fields({ key: null }, '').isEmpty, true)
+  })
+
   it('may nest as deeply as they are long', () => {
     assert.throws(() => parseJson(bytes('['.repeat(400_000))), { message: 'Request decode failed: unexpected EOF' })
   })

@@ -34,24 +34,28 @@ export function decodeFailed(reason: string): BadRequest {
 /** An object whose members are asked for by name and type. A missing member, or null, is the type's zero. */
 export class Fields {
   readonly #where: string
-  readonly #members = new Map<string, unknown>()
+  readonly #value: Readonly<Record<string, unknown>>
+  readonly #names: readonly string[]
 
   /** @param where the Go struct, for messages: '' for an unnamed one. @throws BadRequest when `value` is not an object or null */
   constructor(value: unknown, where: string) {
     this.#where = where
+    this.#value = {}
+    this.#names = []
     if (value === null || value === undefined) return
     if (typeof value !== 'object' || Array.isArray(value)) {
       throw decodeFailed(`json: cannot unmarshal ${kindOf(value)} into Go value of type ${where || 'struct'}`)
     }
-    for (const [name, member] of Object.entries(value)) if (member !== null) this.#members.set(plain(name), member)
+    this.#value = value as Record<string, unknown>
+    this.#names = Object.keys(value)
   }
 
   has(name: string): boolean {
-    return this.#members.has(plain(name))
+    return this.#get(name) !== undefined
   }
 
   get isEmpty(): boolean {
-    return this.#members.size === 0
+    return this.#names.every((name) => this.#value[name] === null)
   }
 
   text(name: string): string {
@@ -138,8 +142,15 @@ export class Fields {
     return new Fields(this.#get(name), where)
   }
 
+  /** Of several spellings the last one counts, unless it is null. */
   #get(name: string): unknown {
-    return this.#members.get(plain(name))
+    let found: unknown
+    for (const given of this.#names) {
+      if (given !== name && !sameName(given, name)) continue
+      const member = this.#value[given]
+      if (member !== null) found = member
+    }
+    return found
   }
 
   #path(name: string): string {
@@ -155,6 +166,16 @@ export class Fields {
       `json: cannot unmarshal ${received} into Go struct field ${this.#where}.${name} of type ${type}`,
     )
   }
+}
+
+function sameName(given: string, name: string): boolean {
+  // Asked for every member of every operation of a transaction: most differ where it shows at once.
+  if (!given.includes('_') && !name.includes('_')) {
+    if (given.length !== name.length) return false
+    const first = given.charCodeAt(0)
+    if (first < 0x80 && (first | 0x20) !== (name.charCodeAt(0) | 0x20)) return false
+  }
+  return plain(given) === plain(name)
 }
 
 function plain(name: string): string {

@@ -18,20 +18,23 @@ const numberBytesMax = 8
 /** All of a row that is neither key nor value. */
 const aroundMax = 5 * numberBytesMax + 1 + digitsMask
 
-/** Puts numbers, keys and rows into memory of its own, which the next call uses again. */
+/** Puts a key or a row into memory of its own, `bytes` from `start` to `end`, until the next one. */
 export class PairWriter {
-  #bytes = Buffer.allocUnsafe(256)
+  bytes = Buffer.allocUnsafe(256)
+  start = 0
+  end = 0
 
-  /** The bytes of `text`, until the next call. */
-  key(text: string): Buffer {
+  key(text: string): this {
     this.#expectRoom(text.length * 3)
-    return this.#bytes.subarray(0, writeText(this.#bytes, 0, text))
+    this.start = 0
+    this.end = writeText(this.bytes, 0, text)
+    return this
   }
 
-  /** The whole row, until the next call. */
-  row({ key, value, flags, lockIndex, createIndex, modifyIndex }: KvPair): Buffer {
+  /** The whole row. */
+  row({ key, value, flags, lockIndex, createIndex, modifyIndex }: KvPair): this {
     this.#expectRoom(aroundMax + key.length * 3 + value.length * 3)
-    const bytes = this.#bytes
+    const { bytes } = this
     // The key first, past the room for two lengths: how long it is, is known afterwards.
     const room = 2 * numberBytesMax
     const keyEnd = writeText(bytes, room, key)
@@ -51,16 +54,26 @@ export class PairWriter {
     const keyLength = keyEnd - room
     const keyLengthAt = room - numberBytes(keyLength)
     const length = end - keyLengthAt
-    const start = keyLengthAt - numberBytes(length)
-    writeNumber(bytes, start, length)
+    this.start = keyLengthAt - numberBytes(length)
+    this.end = end
+    writeNumber(bytes, this.start, length)
     writeNumber(bytes, keyLengthAt, keyLength)
-    return bytes.subarray(start, end)
+    return this
+  }
+
+  get length(): number {
+    return this.end - this.start
+  }
+
+  /** A copy to keep. */
+  copy(): Buffer {
+    return Buffer.from(this.bytes.subarray(this.start, this.end))
   }
 
   #expectRoom(length: number): void {
     // One large value must not keep its memory for good.
-    const enough = this.#bytes.length >= length && (this.#bytes.length <= keptMax || length > keptMax)
-    if (!enough) this.#bytes = Buffer.allocUnsafe(Math.max(256, length))
+    const enough = this.bytes.length >= length && (this.bytes.length <= keptMax || length > keptMax)
+    if (!enough) this.bytes = Buffer.allocUnsafe(Math.max(256, length))
   }
 }
 
@@ -128,7 +141,7 @@ export class PairReader {
   }
 
   /** Negative when its key comes before the other one, 0 when it is the same. */
-  compare(other: Uint8Array, from = 0, to = other.length): number {
+  compare(other: Uint8Array, from: number, to: number): number {
     const bytes = this.#bytes
     const keyAt = this.#keyAt
     const length = this.#keyEnd - keyAt

@@ -66,7 +66,8 @@ export class Pairs {
     const at = found < 0 ? ~found : found
     const end = found < 0 ? at : this.#row.open(leaf.bytes, at).end
     if (found < 0) this.#size++
-    this.#replace(separator, leaf, { at, end, row: this.#writer.row(pair) })
+    this.#writer.row(pair)
+    this.#replace(separator, leaf, at, end)
     this.#recent = { place, pair }
   }
 
@@ -156,7 +157,7 @@ export class Pairs {
 
   /** Puts rows in key order behind all that are here. @throws Error when a key does not come after the one before it */
   append(pairs: readonly KvPair[]): void {
-    this.appendPacked(Buffer.concat(pairs.map((pair) => Buffer.from(this.#writer.row(pair)))))
+    this.appendPacked(Buffer.concat(pairs.map((pair) => this.#writer.row(pair).copy())))
   }
 
   /**
@@ -230,32 +231,33 @@ export class Pairs {
   }
 
   /** Where the row with this key begins; when there is none, the complement of where it would. */
-  #find({ bytes, used, last }: Leaf, key: Uint8Array): number {
+  #find({ bytes, used, last }: Leaf, { bytes: key, start, end }: PairWriter): number {
     if (used === 0) return ~0
     const row = this.#row
-    const order = row.open(bytes, last).compare(key)
+    const order = row.open(bytes, last).compare(key, start, end)
     if (order < 0) return ~used
     if (order === 0) return last
     for (let at = 0; at < last; at = row.end) {
-      const order = row.open(bytes, at).compare(key)
+      const order = row.open(bytes, at).compare(key, start, end)
       if (order === 0) return at
       if (order > 0) return ~at
     }
     return ~last
   }
 
-  /** Puts the row in place of what is from `at` to `end`. */
-  #replace(separator: string, leaf: Leaf, { at, end, row }: { at: number; end: number; row: Buffer }): void {
+  /** Puts the row that is written in place of what is from `at` to `end`. */
+  #replace(separator: string, leaf: Leaf, at: number, end: number): void {
+    const row = this.#writer
     const used = leaf.used + row.length - (end - at)
     if (used > leafBytes && leaf.used > end - at) {
-      this.#split(separator, leaf, { at, end, row })
+      this.#split(separator, leaf, { at, end, row: row.copy() })
       return
     }
     if (used > leaf.bytes.length) leaf.bytes = withRoom(leaf.bytes.subarray(0, leaf.used), roomFor(used))
     if (at === leaf.used || (at === leaf.last && end > at)) leaf.last = at
     else leaf.last += row.length - (end - at)
     leaf.bytes.copyWithin(at + row.length, end, leaf.used)
-    row.copy(leaf.bytes, at)
+    row.bytes.copy(leaf.bytes, at, row.start, row.end)
     leaf.used = used
     trim(leaf)
   }
@@ -265,7 +267,7 @@ export class Pairs {
     const { bytes, used } = leaf
     if (at === used) {
       // Behind everything: what is here stays full, as with all keys that come in order.
-      this.#addLeaves(Buffer.from(row))
+      this.#addLeaves(row)
       return
     }
     const all = Buffer.concat([bytes.subarray(0, at), row, bytes.subarray(end, used)])
@@ -341,7 +343,7 @@ export class Pairs {
     while (found !== undefined) {
       const [separator, { bytes, used }] = found
       for (let at = 0; at < used; at = row.end) {
-        if (row.open(bytes, at).compare(start) < 0) continue
+        if (row.open(bytes, at).compare(start, 0, start.length) < 0) continue
         if (!row.startsWith(start)) return
         visit(row, { separator, at })
       }
