@@ -238,6 +238,10 @@ function stepPart(
     }
     case 'check-not-exists':
       return (state.value === undefined) === done ? [state] : []
+    case 'delete-cas':
+      // Here index 0 is one as any other, which no key ever has; that it never matches is the way of DELETE alone.
+      if (part.index === 0) return (state.value === undefined) === done ? [state] : []
+      return write(state, part, done, again ? 'same' : at)
     default: {
       const after = write(state, part, done, again ? 'same' : at)
       return found === undefined ? after : after.flatMap((each) => shown(each, found))

@@ -160,9 +160,7 @@ function act(values: Map<string, Pair>, part: TxnInput, at: number): TxnFound | 
     }
     case 'delete':
     case 'delete-cas':
-      if (part.type === 'delete-cas' && (part.index === 0 || (existing?.modifyIndex ?? part.index) !== part.index)) {
-        return 'failed'
-      }
+      if (part.type === 'delete-cas' && (existing?.modifyIndex ?? part.index) !== part.index) return 'failed'
       values.delete(key)
       return undefined
   }

@@ -1,12 +1,15 @@
 /** Programs that use keys of real agents over HTTP and write down, for the checker, what they asked and were told. */
 import { Agent, request as send } from 'node:http'
 import { Random } from '../../src/io/random.ts'
-import type { KvInput, KvRecorder } from '../linearizability/kv.ts'
+import type { Found, KvInput, KvOutput, KvRecorder, TxnInput } from '../linearizability/kv.ts'
 import type { Host } from './cluster.ts'
 
-/** Operations a key takes before another takes its place: so that the checker can decide. */
+/** Operations a key and its twin take before others take their place: so that the checker can decide. */
 const operationsPerKey = 120
 const keysInUse = 5
+
+/** Every key has one beside it that transactions use as well: what they do to both is one act. */
+const twinOf = (key: string) => `${key}/twin`
 
 export type Answer =
   | { kind: 'answer'; status: number; text: string; index: number }
@@ -56,10 +59,15 @@ export class Keys {
 
   #renew(at: number): void {
     const key = `key${this.all.length}`
-    this.all.push(key)
+    this.all.push(key, twinOf(key))
     this.#current[at] = { key, operations: 0 }
   }
 }
+
+type Call = ReturnType<KvRecorder['called']>
+
+/** Of what clients do, how many are transactions. */
+const transactions = 0.15
 
 export interface ClientOptions {
   name: string
@@ -102,7 +110,9 @@ export class Client {
   async once(): Promise<void> {
     const { keys, name, reads } = this.#options
     const random = this.#random
-    const key = keys.use(random)
+    const used = keys.use(random)
+    if (random.chance(transactions)) return this.#transact(used, random.chance(reads))
+    const key = random.chance(0.25) ? twinOf(used) : used
     if (random.chance(reads)) {
       await this.read(key, random.chance(0.5))
       return
@@ -145,9 +155,58 @@ export class Client {
     return this.#write({ type: 'put', key, value: `${this.#options.name}.${this.#count++}` })
   }
 
+  /** Both keys at once; `reads`: only to look at them. */
+  async #transact(key: string, reads: boolean): Promise<void> {
+    const { recorder, name, counts, keys } = this.#options
+    const random = this.#random
+    const pair = random.shuffle([key, twinOf(key)])
+    const operations = pair.flatMap((each) => (reads ? [{ type: 'get' as const, key: each }] : this.#parts(each)))
+    const call = recorder.called(name, { type: 'txn', operations }, performance.now())
+    const answer = await this.#ask('PUT', '/v1/txn', JSON.stringify(operations.map(txnShape)))
+    const now = performance.now()
+    if (answer.kind !== 'answer' || (answer.status !== 200 && answer.status !== 409)) {
+      if (!reads) return this.#unwritten(call, answer)
+      // What only looks and is not answered says nothing.
+      call.refused()
+      if (answer.kind === 'answer') this.#expectNamed('txn', answer)
+      return
+    }
+    const output = txnOutput(operations, answer)
+    if (output.done) {
+      for (const [at, { key: each }] of operations.entries()) {
+        const found = output.results[at]
+        if (found !== undefined) keys.learn(each, found.modifyIndex)
+      }
+    }
+    call.returned(output, now)
+    if (reads) counts.reads++
+    else counts.written++
+  }
+
+  /** What a transaction does to one key: one change, and perhaps a condition or a look around it. */
+  #parts(key: string): TxnInput[] {
+    const random = this.#random
+    const index = this.#options.keys.indexOf(key)
+    const value = `${this.#options.name}.${this.#count++}`
+    const choice = random.fraction()
+    const change: TxnInput =
+      choice < 0.55
+        ? { type: 'put', key, value }
+        : choice < 0.8
+          ? { type: 'cas', key, value, index }
+          : choice < 0.9
+            ? { type: 'delete', key }
+            : { type: 'delete-cas', key, index }
+    const around = random.fraction()
+    if (around < 0.1) return [{ type: 'check-index', key, index }, change]
+    if (around < 0.15) return [{ type: 'check-not-exists', key }, change]
+    if (around < 0.25) return [change, { type: 'get', key }]
+    return [change]
+  }
+
   async #write(input: Exclude<KvInput, { type: 'get' | 'txn' }>): Promise<void> {
     const { recorder, name, counts } = this.#options
-    const call = recorder.called(name, input, performance.now())
+    const call: Call = recorder.called(name, input, performance.now())
     const condition = 'index' in input ? `?cas=${input.index}` : ''
     const path = `/v1/kv/${input.key}${condition}`
     const answer = 'value' in input ? await this.#ask('PUT', path, input.value) : await this.#ask('DELETE', path)
@@ -158,6 +217,12 @@ export class Client {
       counts.written++
       return
     }
+    this.#unwritten(call, answer)
+  }
+
+  /** A write without the answer it asked for. */
+  #unwritten(call: Call, answer: Answer): void {
+    const { counts } = this.#options
     const reason = answer.kind === 'answer' ? `${answer.status} ${answer.text}` : `${answer.kind}: ${answer.reason}`
     const short = reason.replaceAll(/\d+(\.\d+)+(:\d+)?|\d{4,}/g, '…')
     counts.reasons.set(short, (counts.reasons.get(short) ?? 0) + 1)
@@ -198,6 +263,48 @@ export class Client {
       asked.end(body)
     })
   }
+}
+
+const verbs: Record<TxnInput['type'], string> = {
+  get: 'get',
+  put: 'set',
+  cas: 'cas',
+  delete: 'delete',
+  'delete-cas': 'delete-cas',
+  'check-index': 'check-index',
+  'check-not-exists': 'check-not-exists',
+}
+
+function txnShape(part: TxnInput): unknown {
+  const value = 'value' in part ? { Value: Buffer.from(part.value).toString('base64') } : {}
+  const index = 'index' in part ? { Index: part.index } : {}
+  return { KV: { Verb: verbs[part.type], Key: part.key, ...value, ...index } }
+}
+
+type TxnOutput = Extract<KvOutput, { type: 'txn' }>
+
+/** @throws when the answer is none that the transaction may have */
+function txnOutput(operations: readonly TxnInput[], { text }: { text: string }): TxnOutput {
+  const { Results, Errors } = JSON.parse(text) as {
+    Results: { KV: { Key: string; Value: string | null; ModifyIndex: number; CreateIndex: number } }[] | null
+    Errors: { OpIndex: number; What: string }[] | null
+  }
+  if (Errors !== null) {
+    if (Results !== null || Errors.length === 0) throw new Error(`txn: ${text}`)
+    return { type: 'txn', done: false, failed: Errors.map(({ OpIndex }) => OpIndex) }
+  }
+  const left = [...(Results ?? [])]
+  const results = operations.map(({ type, key }) => {
+    // These answer nothing.
+    if (type === 'delete' || type === 'delete-cas' || type === 'check-not-exists') return undefined
+    const { KV: pair } = left.shift() ?? { KV: undefined }
+    if (pair?.Key !== key) throw new Error(`txn: expected a result for ${type} ${key}: ${text}`)
+    const value = pair.Value === null ? undefined : Buffer.from(pair.Value, 'base64').toString()
+    const indexes: Omit<Found, 'value'> = { modifyIndex: pair.ModifyIndex, createIndex: pair.CreateIndex }
+    return { ...indexes, value: type === 'get' ? value : undefined }
+  })
+  if (left.length > 0) throw new Error(`txn: more results than asked for: ${text}`)
+  return { type: 'txn', done: true, results }
 }
 
 /** "No cluster leader" promises that nothing was proposed; "try again later" (too many writes wait), too. */

@@ -44,6 +44,8 @@ export class Cluster {
   readonly hosts = new Map<ServerId, Host>()
   /** In flight, oldest first. */
   wire: Sent[] = []
+  /** Kept back, oldest first. */
+  #held: Sent[] = []
   /** What is worth telling since the last `told()`. */
   #transcript: string[] = []
   readonly #cut = new Set<string>()
@@ -215,6 +217,26 @@ export class Cluster {
     const dropped = this.wire.filter(lost)
     this.wire = this.wire.filter((sent) => !lost(sent))
     return dropped
+  }
+
+  /** Takes messages off the wire, to come later than everything else. */
+  hold(late: (sent: Sent) => boolean): void {
+    this.#held.push(...this.drop(late))
+  }
+
+  release(): void {
+    this.wire.push(...this.#held)
+    this.#held = []
+  }
+
+  /** The network brings messages once more than they were sent. */
+  repeat(twice: (sent: Sent) => boolean): void {
+    this.wire.push(...this.wire.filter(twice))
+  }
+
+  /** Nothing arrives on these links, `a>b`, any more. */
+  cut(...links: string[]): void {
+    for (const link of links) this.#cut.add(link)
   }
 
   /** Nothing passes between these and all others, in either direction. */

@@ -11,8 +11,11 @@
  *                            messages whose type begins so
  *   pass [a>b …]             only what is on the wire now
  *   drop [a>b …]             it is lost
+ *   hold [a>b …] | release   it stays out of the way of everything else | it is on the wire again, behind the rest
+ *   repeat [a>b …]           it will arrive once more
  *   wire                     what is on the wire
  *   isolate a … | heal       nobody else hears them, nor they anybody | all links work
+ *   cut a>b …                nothing arrives this way any more
  *   slow a | save a | fast a    saves wait | those that wait end | saves end at once
  *   crash a | restart a
  *   propose a x y | read a 1 | lease a | transfer a b
@@ -92,6 +95,18 @@ function run(cluster: Cluster, words: string[]): string[] {
     }
     case 'drop':
       return cluster.drop(onLinks(rest)).map((sent) => `lost ${describeMessage(sent)}`)
+    case 'hold':
+      cluster.hold(onLinks(rest))
+      return []
+    case 'release':
+      cluster.release()
+      return []
+    case 'repeat':
+      cluster.repeat(onLinks(rest))
+      return []
+    case 'cut':
+      cluster.cut(...rest)
+      return []
     case 'wire':
       return cluster.wire.map(describeMessage)
     case 'isolate':
