@@ -40,6 +40,8 @@ const agentCounts = [
   'operations',
   'acknowledged',
   'transactions',
+  'acquired',
+  'expired',
   'reads',
   'woken',
   'dnsAnswers',

@@ -43,6 +43,8 @@ export class Ledger {
   readonly #lastOf = new Map<OriginId, Uint8Array>()
   /** Of the log, once it has ended, and what becomes of those commands when they come once more. */
   #end: { index: Index; digest: string; repeated: string } | undefined
+  /** Called with every entry, once, before the first store applies it. */
+  readonly before: ((command: Command) => void)[] = []
   /** All entries seen so far, applied. */
   readonly model = new Store()
   /** Everything up to here was shown to somebody by a finished write or linearizable read. */
@@ -88,6 +90,7 @@ export class Ledger {
     const copy = Uint8Array.from(data)
     this.#entries.set(index, { digest, data: copy, node })
     const command = decodeCommand(copy)
+    for (const look of this.before) look(command)
     expectIndexesToMove(this.model, command, index, () => this.#record(index, copy))
     if (command.from !== undefined) this.#lastOf.set(command.from[0], copy)
     if (this.#entries.size % checkpointEvery === 0) {

@@ -2,6 +2,7 @@
 import type { Millis } from '../../src/model.ts'
 import type { ClientsOptions } from './agent-answers.ts'
 import { KeyUsers } from './agent-keys.ts'
+import { LockUsers } from './agent-locks.ts'
 import { ServiceUsers } from './agent-services.ts'
 import { questions, Watch } from './agent-watches.ts'
 import type { Station } from './agents.ts'
@@ -12,6 +13,7 @@ const roamingWatches = 4
 export class Clients {
   readonly #options: ClientsOptions
   readonly #keys: KeyUsers
+  readonly #locks: LockUsers
   readonly #services: ServiceUsers
   readonly #watches: Watch[] = []
   #active = true
@@ -20,6 +22,7 @@ export class Clients {
   constructor(options: ClientsOptions) {
     this.#options = options
     this.#keys = new KeyUsers(options)
+    this.#locks = new LockUsers(options)
     this.#services = new ServiceUsers(options)
   }
 
@@ -28,6 +31,8 @@ export class Clients {
     const users = random.between(2, 4)
     for (let user = 0; user < users; user++) this.#loop(400, () => this.#keys.use(`user ${user}`))
     this.#loop(100, () => this.#keys.useRivals())
+    for (const user of this.#locks.names) this.#loop(500, () => this.#locks.use(user))
+    this.#loop(this.#locks.renewEvery, () => this.#locks.keepUp())
     for (const service of this.#services.cared) {
       this.#loop(6000, () => this.#services.careFor(service))
       this.#services.keepUp(service)
@@ -60,6 +65,11 @@ export class Clients {
     return this.#keys.transactions
   }
 
+  /** Locks that somebody got, and sessions that the leader ended. */
+  get locks(): { acquired: number; expired: number } {
+    return this.#locks
+  }
+
   get woken(): number {
     return this.#watches.reduce((sum, { answers }) => sum + answers, 0)
   }
@@ -78,6 +88,7 @@ export class Clients {
   async checkEnd(): Promise<string | undefined> {
     this.#services.checkOutsiders()
     this.#keys.checkHistory()
+    this.#locks.checkHistory()
     const behind = await Promise.all(this.#watches.map((watch) => watch.behind()))
     return behind.find((each) => each !== undefined)
   }

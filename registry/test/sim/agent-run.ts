@@ -33,6 +33,10 @@ export interface AgentRunResult {
   reads: number
   dnsAnswers: number
   transactions: number
+  /** Locks that somebody got. */
+  acquired: number
+  /** Sessions that the leader ended. */
+  expired: number
   /** Answers to long polls. */
   woken: number
   /** Requests of all kinds, over HTTP and DNS. */
@@ -164,6 +168,8 @@ export async function runAgents(seed: number, options: AgentRunOptions = {}): Pr
     reads: ledger.reads,
     dnsAnswers: clients.dnsAnswers,
     transactions: clients.transactions,
+    acquired: clients.locks.acquired,
+    expired: clients.locks.expired,
     woken: clients.woken,
     operations: agents.requests + clients.dnsAnswers,
     faults: nemesis.faults,

@@ -141,7 +141,7 @@ export class Agents {
         const life: Life = {
           agent,
           store: this.#watched(name, agent),
-          app: httpApp(agent, { clock: io.clock, random: io.random, log: io.log }),
+          app: httpApp(agent, { clock: io.clock, random: io.random, log: io.log, sessionTtlMin: 1000 }),
           dns: new Responder(
             () => agent.view,
             new Random(this.#options.random.word()),
