@@ -285,6 +285,18 @@ export const bugs: readonly SeededBug[] = [
     ],
   },
   {
+    number: 22,
+    name: 'session-timers-not-begun-anew',
+    hunters: ['agents'],
+    edits: [
+      {
+        file: 'agent/session-clock.ts',
+        find: 'if (term !== this.#term) this.#begin(term)',
+        replace: 'this.#term = term',
+      },
+    ],
+  },
+  {
     number: 23,
     name: 'refutation-without-a-higher-incarnation',
     hunters: ['gossip', 'agents'],
@@ -305,6 +317,4 @@ export const bugs: readonly SeededBug[] = [
 ]
 
 /** What there is nothing yet to break in. */
-export const notYet: readonly { number: number; name: string; reason: string }[] = [
-  { number: 22, name: "sessions' timers not begun anew by a new leader", reason: 'there are no sessions yet' },
-]
+export const notYet: readonly { number: number; name: string; reason: string }[] = []

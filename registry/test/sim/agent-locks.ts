@@ -52,6 +52,8 @@ export class LockUsers {
   #group: Group = this.#nextGroup(0)
   #groups = 0
   #count = 0
+  /** Nobody uses or ends it; it is renewed as long as it is there, whoever leads meanwhile. */
+  #lasting: Held | undefined
   /** Locks that somebody was told to have got. */
   acquired = 0
   /** Sessions that the leader ended. */
@@ -95,6 +97,7 @@ export class LockUsers {
 
   /** Renews what its user still cares for, without end until it is over. */
   async keepUp(): Promise<void> {
+    if (this.#lasting === undefined || this.#lasting.left) await this.#beginLasting()
     await Promise.all([...this.#sessions.values()].map((held) => this.#renew(held)))
   }
 
@@ -139,6 +142,20 @@ export class LockUsers {
     group.sessions.set(user, held)
     // It may end without anybody's word: with its node, or when it is not renewed.
     this.#history.called('cluster', destroy, asked)
+  }
+
+  async #beginLasting(): Promise<void> {
+    const { agents, world } = this.#options
+    const at = anyone(this.#options)
+    if (at === undefined) return
+    const asked = world.now
+    const body = JSON.stringify({ TTL: `${ttl}ms`, NodeChecks: [] })
+    const answer = await agents.request(at, 'PUT', '/v1/session/create', body)
+    if (answer?.status !== 200) return
+    const { ID: id } = JSON.parse(answer.text) as { ID: string }
+    const destroy = { type: 'destroy' as const, session: id, keys: [], behavior: 'release' as const, delays: false }
+    this.#lasting = { id, ttl: true, renewed: asked, left: false, destroy }
+    this.#sessions.set(id, this.#lasting)
   }
 
   async #renew(held: Held): Promise<void> {
