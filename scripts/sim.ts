@@ -148,16 +148,15 @@ function runnerHere({ run, counts }: Profile, duration: number, logging: boolean
   return {
     run: async (seed) => {
       const used = process.cpuUsage()
-      const { stackTraceLimit } = Error
-      // Most errors here are answers, and their stacks cost more than they do. A seed that fails is run again with them.
-      if (!logging) Error.stackTraceLimit = 0
-      let result = await runOne(seed)
-      Error.stackTraceLimit = stackTraceLimit
+      let result = await run(seed, { duration, logging })
       if (result.failure !== undefined && !logging) {
-        const again = await runOne(seed)
-        if (again.failure === undefined) {
-          result.failure.stack = `${result.failure.message}\n  (and not when run again: it depends on something besides the seed)`
-        } else result = again
+        // Once more, for all that can be said of it.
+        const again = await run(seed, { duration, logging: true })
+        if (again.failure !== undefined) result = again
+        else {
+          const { failure } = result
+          failure.stack = `${failure.message}\n  (not when run again: it depends on something besides the seed)`
+        }
       }
       if (logging) {
         for (const line of result.lines) console.log(line)
@@ -174,16 +173,14 @@ function runnerHere({ run, counts }: Profile, duration: number, logging: boolean
     },
     end: () => {},
   }
-
-  function runOne(seed: number) {
-    return run(seed, { duration, logging })
-  }
 }
 
 /** A process of its own, which runs what it is sent the number of. */
 function runnerElsewhere(): Runner {
   const child: ChildProcess = fork(fileURLToPath(import.meta.url), process.argv.slice(2), {
     env: { ...process.env, [childMark]: '1' },
+    // Nearly all of the garbage is young: with room for it little is ever copied.
+    execArgv: [...process.execArgv, '--max-semi-space-size=64'],
   })
   return {
     run: (seed) =>
@@ -226,7 +223,7 @@ async function main(): Promise<void> {
   const next = () => (stopped || seed >= from + seeds || simulated >= hours * 3_600_000 ? undefined : seed++)
   const logging = seeds === 1
   const runners = Array.from({ length: jobs }, () =>
-    jobs === 1 ? runnerHere(profile, duration, logging) : runnerElsewhere(),
+    logging ? runnerHere(profile, duration, logging) : runnerElsewhere(),
   )
   await Promise.all(
     runners.map(async (runner) => {

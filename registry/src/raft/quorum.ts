@@ -22,7 +22,8 @@ export function majority(count: number): number {
  * round from acknowledged rounds, a time of contact from times. Nobody votes: 0, for then nothing is ever decided.
  */
 export function reachedByMajority(configuration: Configuration, reachedBy: (id: ServerId) => number): number {
-  const values = voters(configuration).map(reachedBy)
+  const values: number[] = []
+  for (const { id, voter } of configuration.servers) if (voter) values.push(reachedBy(id))
   if (values.length === 0) return 0
   values.sort((one, other) => other - one)
   return values[majority(values.length) - 1] as number

@@ -167,8 +167,8 @@ export const bugs: readonly SeededBug[] = [
     edits: [
       {
         file: 'raft/quorum.ts',
-        find: 'const values = voters(configuration).map(reachedBy)',
-        replace: 'const values = configuration.servers.map(({ id }) => reachedBy(id))',
+        find: 'if (voter) values.push(reachedBy(id))',
+        replace: 'if (id !== undefined || voter) values.push(reachedBy(id))',
       },
     ],
   },

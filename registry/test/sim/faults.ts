@@ -77,7 +77,7 @@ export function drawPlan(random: Random): Plan {
     lies: damage(),
     wipes: damage(),
     fullDisks: random.chance(0.2),
-    interval: random.between(100, 1500),
+    interval: random.between(100, 1000),
   }
 }
 
@@ -99,6 +99,7 @@ export class Nemesis<Machine extends StateMachine> {
   readonly #random: Random
   readonly #plan: Plan
   readonly #disks: Disks
+  readonly #kinds: readonly (keyof Plan)[]
   /** Nodes whose disk lost something, and up to where they must have the log again before another may. */
   readonly #owed = new Map<string, Index>()
   #active = true
@@ -109,6 +110,7 @@ export class Nemesis<Machine extends StateMachine> {
     this.#random = random
     this.#plan = plan
     this.#disks = disks
+    this.#kinds = (Object.keys(plan) as (keyof Plan)[]).filter((kind) => plan[kind] === true)
   }
 
   begin(): void {
@@ -164,8 +166,7 @@ export class Nemesis<Machine extends StateMachine> {
   #next(): void {
     this.#world.after(this.#random.fraction() * 2 * this.#plan.interval, () => {
       if (!this.#active) return
-      const kinds = (Object.keys(this.#plan) as (keyof Plan)[]).filter((kind) => this.#plan[kind] === true)
-      const kind = this.#random.pick(kinds)
+      const kind = this.#random.pick(this.#kinds)
       if (kind !== undefined && this.#act(kind)) this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1)
       this.#next()
     })

@@ -147,11 +147,11 @@ export class Invariants {
     }
   }
 
-  /** Who begins to lead has what was committed. */
+  /** Who begins to lead has what was committed in earlier terms; its votes may have been so long under way that it is late. */
   #complete(id: string, replica: Replica): void {
     const term = replica.termAt(this.#commit)
     const expected = this.#committed[this.#commit]
-    if (this.#commit === 0 || expected === undefined) return
+    if (this.#commit === 0 || expected === undefined || expected >= replica.status.term) return
     if (term === expected || (term === undefined && replica.status.snapshotIndex >= this.#commit)) return
     throw new Violation(
       `${id} leads in term ${replica.status.term} with ${term === undefined ? 'no entry' : `an entry of term ${term}`} at ${this.#commit}, where one of term ${expected} is committed`,

@@ -93,13 +93,13 @@ export class Keys implements StateMachine {
     return this.store.index
   }
 
-  apply(index: Index, data: Uint8Array): Result {
+  apply(index: Index, data: Uint8Array, read?: Command): Result {
     const before = this.store.index
     const expected = this.#reference.applied(this.#node, index, data, before)
     if (expected.node !== this.#node && this.#reference.before(index) !== before) {
       throw new Violation(`${this.#node} applies ${index} after ${before}, and left out what is between`)
     }
-    const result = this.store.apply(index, data)
+    const result = this.store.apply(index, data, read)
     const answer = answerText(expected.command, result)
     if (answer !== expected.answer) {
       throw new Violation(`at index ${index} ${this.#node} answers "${answer}", expected "${expected.answer}"`)

@@ -54,9 +54,20 @@ const pendingMax = 50_000
 
 export const faultsDefault: Millis = 30_000
 
-export async function run(
+export async function run(seed: number, options: RunOptions = {}): Promise<RunResult> {
+  const { stackTraceLimit } = Error
+  // Most errors here are answers, and their stacks cost more than they do. Whoever wants to know more asks for the log.
+  if (options.logging !== true) Error.stackTraceLimit = 0
+  try {
+    return await runSeed(seed, options)
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
+  }
+}
+
+async function runSeed(
   seed: number,
-  { duration = faultsDefault, logging = false, lies = false }: RunOptions = {},
+  { duration = faultsDefault, logging = false, lies = false }: RunOptions,
 ): Promise<RunResult> {
   const world = new World(seed, { logging })
   const random = new Random(world.random.word())
@@ -70,7 +81,7 @@ export async function run(
     world,
     history,
     {
-      snapshotEntries: random.pick([20, 100, 100_000])!,
+      snapshotEntries: random.pick([5, 20, 100, 100_000])!,
       trailingEntries: random.pick([0, 5, 50])!,
       wal: { segmentBytes: random.pick([2_000, 20_000, 1_000_000])!, zeroBytes: random.pick([0, 512, 4096])! },
       proposalsMax,
@@ -101,7 +112,7 @@ export async function run(
     { world, cluster, reference, random },
     {
       // From one operation in several seconds to dozens in one.
-      pause: 40 * 100 ** random.fraction(),
+      pause: 60 * 100 ** random.fraction(),
       keys: random.pick([4, 16, 16])!,
       valueLength: random.pick([1, 1, 1, 1, 1, 1, 200, 5_000])!,
       repeats: random.chance(0.4),

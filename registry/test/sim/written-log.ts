@@ -99,8 +99,7 @@ export class WrittenLog {
   #wrote(file: string, at: number, chunk: Uint8Array | undefined): void {
     // Where a segment begins there is its header.
     if (at === 0 || chunk === undefined) return
-    const records = [...recordsIn(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length), 0)]
-    this.#pending.set(file, records)
+    this.#pending.set(file, recordsIn(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length), 0))
   }
 
   #add({ kind, payload }: Written): void {
@@ -121,14 +120,16 @@ export class WrittenLog {
   }
 }
 
-function* recordsIn(bytes: Buffer, from: number): Iterable<Written> {
+function recordsIn(bytes: Buffer, from: number): Written[] {
+  const records: Written[] = []
   let at = from
   while (at + 9 <= bytes.length) {
     const length = bytes.readUInt32BE(at)
     const kind = bytes[at + 4]!
     const end = at + 5 + length
-    if (kind === 0 || kind > kinds.commit || end + 4 > bytes.length) return
-    yield { kind, payload: bytes.subarray(at + 5, end) }
+    if (kind === 0 || kind > kinds.commit || end + 4 > bytes.length) break
+    records.push({ kind, payload: bytes.subarray(at + 5, end) })
     at = end + 4
   }
+  return records
 }
