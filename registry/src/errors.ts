@@ -54,6 +54,12 @@ export class Busy extends Error {
 /** The node is shutting down. */
 export class Stopped extends Error {
   override name = 'Stopped'
+  constructor(
+    message = 'this agent is stopping; ask another one, or this one when it is back',
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
+  }
 }
 
 /** Data on disk that fails its checksum where a torn tail cannot be the cause. */

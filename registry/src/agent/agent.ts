@@ -243,7 +243,7 @@ export class Agent implements AgentSurface {
 
   changed(topics: readonly Topic[], wait: Millis, abandoned?: AbortSignal): Promise<void> {
     // Who looks and waits again and again must come to an end.
-    if (this.#stopped) return Promise.reject(new Stopped('this agent is stopping'))
+    if (this.#stopped) return Promise.reject(new Stopped())
     return new Promise((resolve) => {
       const done = () => {
         cancel()
@@ -755,6 +755,6 @@ export class Agent implements AgentSurface {
   }
 
   #expectRunning(): void {
-    if (this.#stopped) throw new Stopped('this agent is stopping')
+    if (this.#stopped) throw new Stopped()
   }
 }

@@ -234,6 +234,26 @@ describe('forwarding', () => {
     await rejected
   })
 
+  it('what it says when it could not help tells what to do', async () => {
+    const said = async (promise: Promise<unknown>): Promise<string> => {
+      const error = await promise.then(() => undefined).catch((caught: Error) => caught)
+      return error?.message ?? 'nothing'
+    }
+    const silent = trial({ ask: () => Promise.reject(new Unanswered('no answer')) })
+    const unknown = said(silent.forward.write(put))
+    await silent.pass(7500)
+    assert.match(await unknown, /^the write may or may not have happened: no answer; look before you send it again$/)
+    const behind = trial({ ask: async () => ({ index: 12 }) })
+    const late = said(behind.forward.fresh(true))
+    await behind.pass(7500)
+    assert.match(await late, /^this node is at index 0 and could not reach 12 within 7000 ms; .*\?stale/)
+    const stopping = trial()
+    const stopped = said(stopping.forward.write(put))
+    stopping.deadlines.stop()
+    await stopping.pass(200)
+    assert.match(await stopped, /^this agent is stopping; ask another one/)
+  })
+
   it('requests to a former leader are given up when the leader changes', async () => {
     const { following, abandoned, changed } = trial()
     changed()

@@ -106,7 +106,8 @@ export class Forward {
     const until = io.clock.now() + hold
     const index = await this.#within(this.#round(consistent), until)
     if (following.applied < index && !(await this.#applied(index, until))) {
-      throw new NoLeader(`this node is at index ${following.applied} and could not reach ${index} within ${hold} ms`)
+      const behind = `this node is at index ${following.applied} and could not reach ${index} within ${hold} ms`
+      throw new NoLeader(`${behind}; try again, ask another agent, or take what is here with ?stale`)
     }
   }
 
@@ -217,7 +218,7 @@ export class Forward {
     let unknown: Error | undefined
     for (;;) {
       // Whoever stops in the middle of it knows no more than anybody else what became of what was sent.
-      if (deadlines.stopped && unknown === undefined) throw new Stopped('this agent is stopping')
+      if (deadlines.stopped && unknown === undefined) throw new Stopped()
       if (deadlines.stopped) throw perhaps('this agent is stopping', unknown)
       try {
         return await act()
@@ -237,7 +238,7 @@ export class Forward {
   #within<T>(act: Promise<T>, until: Millis): Promise<T> {
     return new Promise((resolve, reject) => {
       const { deadlines } = this.#options
-      const late = () => reject(deadlines.stopped ? new Stopped('this agent is stopping') : new NoLeader())
+      const late = () => reject(deadlines.stopped ? new Stopped() : new NoLeader())
       const cancel = deadlines.at(until + 2 * retryPause, late)
       act.then(resolve, reject).finally(cancel)
     })
@@ -263,5 +264,6 @@ export class Forward {
 }
 
 function perhaps(reason: string, cause: Error | undefined): LeadershipLost {
-  return new LeadershipLost(`the write may or may not have happened: ${reason}`, { cause })
+  const words = `the write may or may not have happened: ${reason}; look before you send it again`
+  return new LeadershipLost(words, { cause })
 }

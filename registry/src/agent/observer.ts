@@ -91,7 +91,7 @@ export class Observer implements Following {
   }
 
   waitApplied(index: Index): Promise<void> {
-    if (this.#stopped) return Promise.reject(new Stopped('this agent is stopping'))
+    if (this.#stopped) return Promise.reject(new Stopped())
     if (this.applied >= index) return Promise.resolve()
     return new Promise((resolve) => this.#waiting.add({ index, resolve }))
   }

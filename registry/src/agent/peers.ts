@@ -74,7 +74,7 @@ export class Peers {
    * agent threw.
    */
   ask(to: Address, method: string, body: unknown, timeout: Millis): Promise<unknown> {
-    if (this.#stopped) return Promise.reject(new errors.Stopped('this agent is stopping'))
+    if (this.#stopped) return Promise.reject(new errors.Stopped())
     const id = this.#next
     this.#next = (this.#next + 1) >>> 0
     return new Promise((resolve, reject) => {
@@ -135,7 +135,7 @@ export class Peers {
 
   stop(): void {
     this.#stopped = true
-    for (const asked of [...this.#asked.values()]) asked.reject(new errors.Stopped('this agent is stopping'))
+    for (const asked of [...this.#asked.values()]) asked.reject(new errors.Stopped())
   }
 
   #settle(id: number, body: unknown[]): void {

@@ -142,7 +142,7 @@ async function follow(options: ServingOptions, body: unknown): Promise<FollowRep
   })
   const until = io.clock.now() + Math.min(request.wait, followWaitMax)
   for (;;) {
-    if (deadlines.stopped) throw new Stopped('this agent is stopping')
+    if (deadlines.stopped) throw new Stopped()
     // A server that was just taken in has nothing yet, and must not give that for the state.
     if (following.cluster === '') throw new NoLeader(notYet)
     if (cluster !== '' && cluster !== following.cluster) return reply(undefined)
