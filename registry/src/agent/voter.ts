@@ -6,6 +6,7 @@ import type { Following } from './following.ts'
 
 export class Voter implements Following {
   readonly #replica: Replica
+  #leader: { text: string; address: Address | undefined } = { text: '', address: undefined }
 
   constructor(replica: Replica) {
     this.#replica = replica
@@ -22,7 +23,10 @@ export class Voter implements Following {
   }
   get leaderAddress(): Address | undefined {
     const { leaderAddress } = this.#replica.status
-    return leaderAddress === '' ? undefined : parseAddress(leaderAddress)
+    if (leaderAddress === '') return undefined
+    // Asked for by every write that is forwarded, and it seldom changes.
+    if (this.#leader.text !== leaderAddress) this.#leader = { text: leaderAddress, address: parseAddress(leaderAddress) }
+    return this.#leader.address
   }
   get peers(): string[] {
     return this.#replica.status.configuration.servers.filter(({ voter }) => voter).map(({ address }) => address)

@@ -117,7 +117,9 @@ export class NodeNetwork implements Network {
       return
     }
     const key = `${channel} ${addressText(to)}`
-    const connection = this.#outgoing.get(key) ?? this.#connect(channel, to, key)
+    const known = this.#outgoing.get(key)
+    // One that has just failed is there until its socket has closed.
+    const connection = known === undefined || known.socket.destroyed ? this.#connect(channel, to, key) : known
     const { socket } = connection
     if (socket.writableLength + bytes.length > this.#limits.queueBytesMax) {
       this.#fail(onFailed, new Error(`too many bytes wait for ${addressText(to)}`))
@@ -317,11 +319,11 @@ export class NodeNetwork implements Network {
   }
 }
 
-/** Header and body, and whatever else is written in this turn, in one system call. */
+/** Header and body, and whatever else is written in this turn of the loop, by whomever, in one system call. */
 function write(socket: Socket, header: Uint8Array, body: Uint8Array, done?: (error?: Error | null) => void): void {
   if (socket.writableCorked === 0) {
     socket.cork()
-    process.nextTick(() => socket.uncork())
+    setImmediate(() => socket.uncork())
   }
   if (body.length === 0) {
     socket.write(header, done)
