@@ -25,7 +25,8 @@ export class Voter implements Following {
     const { leaderAddress } = this.#replica.status
     if (leaderAddress === '') return undefined
     // Asked for by every write that is forwarded, and it seldom changes.
-    if (this.#leader.text !== leaderAddress) this.#leader = { text: leaderAddress, address: parseAddress(leaderAddress) }
+    if (this.#leader.text !== leaderAddress)
+      this.#leader = { text: leaderAddress, address: parseAddress(leaderAddress) }
     return this.#leader.address
   }
   get peers(): string[] {
