@@ -163,9 +163,9 @@ export class Kv {
     const gone = this.#pairs.deleteUnder(orderKey(prefix))
     if (gone.length === 0) return { value: true }
     this.#bury(index, prefix, true)
-    for (const pair of gone) {
-      this.#locks.free(pair.key)
-      this.#watchers.keyChanged(pair.key)
+    for (const key of gone) {
+      this.#locks.free(key)
+      this.#watchers.keyChanged(key)
     }
     return { value: true }
   }

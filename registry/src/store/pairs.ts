@@ -100,12 +100,12 @@ export class Pairs {
     return pairs
   }
 
-  /** @returns the rows that are gone, in key order. */
-  deleteUnder(prefix: string): KvPair[] {
-    const gone: KvPair[] = []
+  /** @returns the keys that are gone, in order. */
+  deleteUnder(prefix: string): string[] {
+    const gone: string[] = []
     const cuts: { separator: string; from: number; to: number }[] = []
     this.#eachUnder(prefix, (row, { separator, at }) => {
-      gone.push(row.pair())
+      gone.push(row.key)
       const cut = cuts.at(-1)
       if (cut?.separator === separator) cut.to = row.end
       else cuts.push({ separator, from: at, to: row.end })
@@ -129,11 +129,12 @@ export class Pairs {
   }
 
   /**
-   * All rows as bytes, in pieces of at least so many, cut between rows at places that depend on the rows alone.
+   * All rows as bytes, in portions of at least so many, cut between rows at places that depend on the rows alone. A portion
+   * comes in several pieces, which are the leaves' own memory: of a clone, so that they stay as they are.
    */
-  *packed(pieceBytes: number): Generator<{ rows: number; bytes: Uint8Array }> {
+  *packed(portionBytes: number): Generator<{ rows: number; pieces: Uint8Array[] }> {
     const row = new PairReader()
-    let piece: Buffer[] = []
+    let pieces: Uint8Array[] = []
     let filled = 0
     let rows = 0
     for (const { bytes, used } of this.#leaves.values()) {
@@ -141,18 +142,18 @@ export class Pairs {
       for (let at = 0; at < used; at = row.end) {
         row.open(bytes, at)
         rows++
-        if (filled + row.end - from < pieceBytes) continue
-        piece.push(bytes.subarray(from, row.end))
-        yield { rows, bytes: Buffer.concat(piece) }
-        piece = []
+        if (filled + row.end - from < portionBytes) continue
+        pieces.push(bytes.subarray(from, row.end))
+        yield { rows, pieces }
+        pieces = []
         filled = 0
         rows = 0
         from = row.end
       }
-      piece.push(bytes.subarray(from, used))
+      if (from < used) pieces.push(bytes.subarray(from, used))
       filled += used - from
     }
-    if (rows > 0) yield { rows, bytes: Buffer.concat(piece) }
+    if (rows > 0) yield { rows, pieces }
   }
 
   /** Puts rows in key order behind all that are here. @throws Error when a key does not come after the one before it */

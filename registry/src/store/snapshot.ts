@@ -1,6 +1,7 @@
 /**
  * The state as bytes: frames of a 4-byte length (big endian) and as many bytes of MessagePack. First a header, then
- * sections of rows in key order, then an end that counts them. Frames do not depend on how the bytes are cut on their way.
+ * sections of rows in key order, then an end that counts them; rows of keys are bytes as they are. Frames do not depend on
+ * how the bytes are cut on their way.
  */
 import { pack } from 'msgpackr/pack'
 import { unpack } from 'msgpackr/unpack'
@@ -16,7 +17,7 @@ import { rowKey } from './rows.ts'
 import type { SessionsState } from './sessions.ts'
 import { folded, orderKey, Table } from './table.ts'
 
-/** 3 has keys as the bytes they are kept as; 2 has sessions and locks; without them, 1 is the same as 2. */
+/** 3 has keys as the bytes they are kept as, in frames of their own; 2 has sessions and locks; without them, 1 is the same as 2. */
 const version = 3
 const versionMin = 1
 /** A slice ends at so many rows or so many characters, whichever comes first: neither holds the loop for long. */
@@ -51,10 +52,9 @@ interface Header {
   origins: OriginRow[]
 }
 
-/** A section of keys, in version 3: as many rows, in one piece (`pair-bytes.ts`). */
+/** The next frame is no MessagePack, but as many rows of keys (`pair-bytes.ts`). */
 interface PackedPairs {
   section: 'packedPairs'
-  rows: Uint8Array
   count: number
 }
 /** About so many bytes. */
@@ -88,9 +88,11 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
     ['holds', state.kv.locks.holds.rows(), () => 100],
     ['lockDelays', state.kv.locks.delays.rows(), () => 100],
   ]
-  for (const { rows: count, bytes: rows } of state.kv.pairs.packed(pairsBytes)) {
+  for (const { rows: count, pieces } of state.kv.pairs.packed(pairsBytes)) {
     total += count
-    yield* frame({ section: 'packedPairs', rows, count } satisfies PackedPairs)
+    yield* frame({ section: 'packedPairs', count } satisfies PackedPairs)
+    yield lengthOf(pieces.reduce((sum, { length }) => sum + length, 0))
+    yield* pieces
   }
   for (const [section, rows, size] of sections) {
     let slice: unknown[] = []
@@ -144,13 +146,18 @@ export class SnapshotReader {
   readonly #pairs = new Pairs()
   readonly #frames = new Frames()
   #header: Header | undefined
+  /** How many rows of keys the next frame holds. */
+  #packed: number | undefined
   #end: number | undefined
   #total = 0
 
   /** The next bytes, cut anywhere. @throws Corrupt when they are no snapshot of this format, TooNew */
   add(chunk: Uint8Array): void {
     sensible(() => {
-      for (const bytes of this.#frames.add(chunk)) this.#take(unpack(bytes))
+      for (const bytes of this.#frames.add(chunk)) {
+        if (this.#packed === undefined) this.#take(unpack(bytes))
+        else this.#takePairs(bytes, this.#packed)
+      }
     })
   }
 
@@ -159,7 +166,7 @@ export class SnapshotReader {
     return sensible(() => {
       this.#frames.finish()
       const header = this.#header
-      if (header === undefined || this.#end !== this.#total) {
+      if (header === undefined || this.#packed !== undefined || this.#end !== this.#total) {
         throw new Corrupt(`snapshot ends early, after ${this.#total} rows`)
       }
       const { tombstones, nodes, services, checks, serviceMarks, nodeMarks, sessions, holds, lockDelays } =
@@ -174,6 +181,13 @@ export class SnapshotReader {
         origins: header.origins,
       }
     })
+  }
+
+  #takePairs(bytes: Uint8Array, expected: number): void {
+    const count = this.#pairs.appendPacked(bytes)
+    if (count !== expected) throw new Corrupt(`snapshot has ${count} keys where it says ${expected}`)
+    this.#total += count
+    this.#packed = undefined
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: whatever was unpacked.
@@ -193,9 +207,7 @@ export class SnapshotReader {
     } else if (typeof value.end === 'number') {
       this.#end = value.end
     } else if (value.section === 'packedPairs') {
-      const count = this.#pairs.appendPacked((value as PackedPairs).rows)
-      if (count !== value.count) throw new Corrupt(`snapshot has ${count} keys where it says ${value.count}`)
-      this.#total += count
+      this.#packed = (value as PackedPairs).count
     } else if (value.section === 'pairs') {
       this.#pairs.append((value.rows as PairFields[]).map(pairOf))
       this.#total += value.rows.length
@@ -231,9 +243,13 @@ function pairOf([key, value, flags, lockIndex, createIndex, modifyIndex]: PairFi
 /** Two chunks: joining them would copy the whole state once more. */
 function frame(value: unknown): [Uint8Array, Uint8Array] {
   const body: Uint8Array = pack(value)
+  return [lengthOf(body.length), body]
+}
+
+function lengthOf(bytes: number): Uint8Array {
   const length = new Uint8Array(4)
-  new DataView(length.buffer).setUint32(0, body.length)
-  return [length, body]
+  new DataView(length.buffer).setUint32(0, bytes)
+  return length
 }
 
 /** The bodies of the frames, however the bytes are cut. */
