@@ -126,7 +126,8 @@ export interface Question<T> {
  *
  * Freshness is settled once, before waiting: what the local store says later is only newer.
  * An index that this store has not reached although the read is as fresh as the leader belongs to another life of the
- * cluster: answered at once, so that the client starts over. A stale read waits, its store may only be behind.
+ * cluster: answered at once, so that the client starts over. A stale read waits, its store may only be behind. Whoever
+ * waits while the store is put back from another life is answered at once, too.
  *
  * @throws FailedRead with the reason as its cause; Abandoned when the client is gone
  */
@@ -168,9 +169,14 @@ function blocking<T>(
   client: AbortSignal,
   question: Question<T>,
 ): Promise<Indexed<T>> {
+  const { cluster } = surface.identity
+  const { index: begun } = surface.view
   return waiting(surface, options, read.wait, client, question.topics, (over) => {
     const found = question.look(surface.view)
     if (over || found.index > read.index) return found
+    // The store was put back from another history, which happens when a cluster is made anew from what is left of it: what
+    // the client knows at its index may never have been.
+    if (surface.identity.cluster !== cluster || surface.view.index < begun) return found
     // An empty state is answered with index 1.
     return read.freshness !== 'stale' && Math.max(1, surface.view.index) < read.index ? found : undefined
   })

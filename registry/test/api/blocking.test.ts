@@ -1,6 +1,7 @@
 /** Long polls: what wakes them, what does not, and how they end. The clock is the test's. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { type Command, encodeCommand } from '../../src/store/command.ts'
 import { SingleNode, settle } from './surface.ts'
 
 interface Contract {
@@ -30,6 +31,26 @@ async function change(node: SingleNode, mutation: string): Promise<void> {
   const [method = '', path = '', ...body] = mutation.split(' ')
   const answer = await node.ask(method, path, body.length > 0 ? body.join(' ') : undefined)
   assert.equal(answer.status, 200, answer.text)
+}
+
+const set = (key: string, value: string): Command => {
+  return { type: 'kv.set', key, value: Buffer.from(value).toString('base64'), flags: '0' }
+}
+
+const put = (node: SingleNode, key: string, value: string) => node.ask('PUT', `/v1/kv/${key}`, value)
+
+/** A node on which somebody waits for a key, and another whose history has it too, with so many other writes. */
+async function betweenLives(writes: number, stale: boolean) {
+  const node = new SingleNode()
+  await put(node, 'a', 'ours')
+  for (let n = 0; n < 10; n++) await put(node, 'x', String(n))
+  const { state, answer } = poll(node, `/v1/kv/a?${stale ? 'stale&' : ''}index=${node.index}&wait=10s`)
+  await settle()
+  assert.equal(state.done, false)
+  const other = new SingleNode()
+  await put(other, 'a', 'theirs')
+  for (let n = 0; n < writes; n++) await put(other, 'x', String(n))
+  return { node, other, state, answer, index: other.store.kv('a').index }
 }
 
 describe('a blocking query, recorded from Consul 1.8.7', () => {
@@ -67,8 +88,6 @@ describe('a blocking query, recorded from Consul 1.8.7', () => {
 })
 
 describe('blocking queries', () => {
-  const put = (node: SingleNode, key: string, value: string) => node.ask('PUT', `/v1/kv/${key}`, value)
-
   async function parkedOn(path: string) {
     const node = new SingleNode()
     await put(node, 'a', '1')
@@ -199,6 +218,41 @@ describe('blocking queries', () => {
     await settle()
     assert.equal(state.done, true)
     assert.match((await answer).text, /YW5kIGNoYW5nZWQ=/)
+  })
+
+  for (const stale of [false, true]) {
+    it(`end with the state of another cluster${stale ? ', stale ones too' : ''}, though it knows later indexes`, async () => {
+      const { node, other, state, answer, index } = await betweenLives(30, stale)
+      assert.ok(index < node.index && other.index > node.index)
+      node.cluster = 'another'
+      node.store.restore(other.store.snapshot())
+      await settle()
+      assert.equal(state.done, true)
+      const { headers, text } = await answer
+      assert.equal(headers.get('X-Consul-Index'), String(index))
+      assert.match(text, /dGhlaXJz/)
+    })
+
+    it(`end with a state that goes back${stale ? ', stale ones too' : ''}`, async () => {
+      const { node, other, state, answer } = await betweenLives(3, stale)
+      assert.ok(other.index < node.index)
+      node.store.restore(other.store.snapshot())
+      await settle()
+      assert.equal(state.done, true)
+      assert.match((await answer).text, /dGhlaXJz/)
+    })
+  }
+
+  it('go on waiting through a restore that only brings this store forward', async () => {
+    const { node, state, answer } = await parkedOn('/v1/kv/a')
+    const ahead = new SingleNode()
+    ahead.store.restore(node.store.snapshot())
+    for (let n = 0; n < 10; n++) ahead.store.apply(node.index + 1 + n, encodeCommand(set('x', `${n}`)))
+    node.store.restore(ahead.store.snapshot())
+    await settle()
+    assert.equal(state.done, false)
+    await node.advance(10_700)
+    assert.equal((await answer).status, 200)
   })
 
   it('need no leader to end once they wait, and say that there is none', async () => {

@@ -42,6 +42,7 @@ export class SingleNode {
   readonly logged: { level: LogLevel; message: string; fields?: Record<string, unknown> | undefined }[] = []
   readonly joined: string[] = []
   left = false
+  cluster = 'e3c1a9d0-5b1f-4d3c-9a52-0c9f8a7b6d11'
   /** How many long polls are parked. */
   parked = 0
   readonly node: NodeDefinition = {
@@ -129,7 +130,9 @@ export class SingleNode {
         server: true,
         domain: 'consul',
         version: '1.8.7',
-        cluster: '00000000-0000-0000-0000-000000000001',
+        get cluster() {
+          return self.cluster
+        },
       },
       get view() {
         return self.store
