@@ -6,8 +6,8 @@
  *   leader completeness      who begins to lead has everything that is committed
  *   log matching             entries of the same index and term are the same, and so are those before them
  *   commitment               what is committed is on the disks of a majority, and is never another
- *   promises                 a vote, and "appended", leave after what they say is on disk; no second vote in a term; terms
- *                            and votes do not go back over a restart
+ *   promises                 a vote, and "appended", leave after what they say is on disk; no second vote in a term; terms,
+ *                            votes and the log do not go back over a restart
  *   bounded queues           what waits for the log stays below its limit
  */
 import type { Disk } from '../../src/io/io.ts'
@@ -27,6 +27,8 @@ interface Server {
   votes: Map<Term, string>
   /** The highest term it made a promise in. */
   promised: Term
+  /** Its log may end early, once. */
+  forgiven: boolean
   // Of its present life.
   commit: Index
   leadsIn: Term
@@ -64,7 +66,11 @@ export class Invariants {
   started(id: string, replica: Replica, disk: SimulatedDisk): void {
     const server = this.#server(id)
     const { status } = replica
-    server.log.reread(disk, status.snapshotIndex)
+    const { lost } = server.log.reread(disk, status.snapshotIndex)
+    if (lost !== undefined && !server.forgiven) {
+      throw new Violation(`${id} starts with a log that ends at ${server.log.lastIndex}, and had it up to ${lost}`)
+    }
+    server.forgiven = false
     server.commit = status.commit
     server.leadsIn = 0
     server.configuration = status.configuration
@@ -105,6 +111,7 @@ export class Invariants {
     const server = this.#server(id)
     server.votes.clear()
     server.promised = 0
+    server.forgiven = true
   }
 
   /** Up to where its disk has the log. */
@@ -207,7 +214,7 @@ export class Invariants {
     let server = this.#servers.get(id)
     if (server === undefined) {
       const log = new WrittenLog((entry) => this.#durable(id, entry))
-      server = { log, votes: new Map(), promised: 0, commit: 0, leadsIn: 0, configuration: undefined }
+      server = { log, votes: new Map(), promised: 0, forgiven: false, commit: 0, leadsIn: 0, configuration: undefined }
       this.#servers.set(id, server)
     }
     return server

@@ -43,8 +43,10 @@ export class WrittenLog {
     return this.#terms.get(index)
   }
 
-  /** The same disk, watched. */
+  /** The same disk, watched, for a life that begins: what the one before did not finish counts no more. */
   watch(disk: Disk): Disk {
+    this.#pending.clear()
+    this.#named = []
     return {
       ...disk,
       write: (file, at, chunks) => {
@@ -73,10 +75,12 @@ export class WrittenLog {
     }
   }
 
-  /** After a start: what the log now says, all of which the start has made durable again. */
-  reread(disk: SimulatedDisk, snapshot: Index): void {
-    this.#pending.clear()
-    this.#named = []
+  /**
+   * After a start: what the log now says, all of which the start has made durable again. `lost`: it ended there, and now it
+   * ends earlier, though nothing newer took the place of its end.
+   */
+  reread(disk: SimulatedDisk, snapshot: Index): { lost: Index | undefined } {
+    const before = { lastIndex: this.lastIndex, terms: new Map(this.#terms) }
     this.#terms.clear()
     this.hardState = { term: 0, vote: '' }
     this.snapshot = snapshot
@@ -94,6 +98,9 @@ export class WrittenLog {
       }
     }
     this.lastIndex = Math.max(this.lastIndex, snapshot)
+    // What was being written at the end may have reached the disk, and cut off what stood there.
+    const cut = this.#terms.get(this.lastIndex) !== before.terms.get(this.lastIndex)
+    return { lost: this.lastIndex < before.lastIndex && !cut ? before.lastIndex : undefined }
   }
 
   #wrote(file: string, at: number, chunk: Uint8Array | undefined): void {
