@@ -48,6 +48,59 @@ describe('npm consul', () => {
     assert.deepEqual(await consul.kv.keys('t/'), ['t/a', 't/b'])
   })
 
+  it('begins, lists, renews and ends sessions', async () => {
+    const { ID: id } = await consul.session.create({ name: 'worker', ttl: '30s', behavior: 'delete', lockdelay: '5s' })
+    const info = (await consul.session.get(id)) as { Name: string; LockDelay: number; Node: string; TTL: string }
+    assert.deepEqual([info.Name, info.LockDelay, info.Node, info.TTL], ['worker', 5e9, 'golden', '30s'])
+    assert.deepEqual(
+      ((await consul.session.list()) as { ID: string }[]).map(({ ID }) => ID),
+      [id],
+    )
+    assert.deepEqual(
+      ((await consul.session.node('golden')) as { ID: string }[]).map(({ ID }) => ID),
+      [id],
+    )
+    assert.equal(((await consul.session.renew(id)) as { ID: string }[])[0]?.ID, id)
+    await consul.session.destroy(id)
+    assert.deepEqual(await consul.session.list(), [])
+    assert.equal(await consul.session.get(id), undefined)
+    await assert.rejects(consul.session.renew(id), /not found/i)
+    await assert.rejects(consul.session.create({ ttl: '9s' }), /Invalid Session TTL '9000000000', must be between/)
+    await assert.rejects(consul.session.create({ node: 'nowhere' }), /Missing node registration/)
+    await assert.rejects(consul.session.destroy('abc'), /UUID must be 36 characters/)
+  })
+
+  it('takes a lock, waits for it to be let go, and takes it then', async () => {
+    const session = async () => (await consul.session.create({ lockdelay: '0s' })).ID
+    const [first, second] = [await session(), await session()]
+    const acquire = (id: string, value: string) => consul.kv.set({ key: 'leader', value, acquire: id })
+    assert.equal(await acquire(first, 'one'), true)
+    assert.ok(!(await acquire(second, 'two')))
+    const holders: (string | undefined)[] = []
+    const watch = consul.watch({ method: consul.kv.get, options: { key: 'leader', wait: '30s' } as never })
+    try {
+      await new Promise<void>((resolve, reject) => {
+        watch.on('error', reject)
+        watch.on('change', (pair: { Session?: string; LockIndex: number }) => {
+          holders.push(pair.Session)
+          if (pair.Session === first) {
+            // In either way: by its own word, or with its session.
+            void consul.kv.set({ key: 'leader', value: '', release: first }).catch(reject)
+          } else if (pair.Session === undefined) {
+            acquire(second, 'two').then((got) => (got ? undefined : reject(new Error('not acquired'))), reject)
+          } else if (pair.LockIndex === 2) resolve()
+        })
+      })
+    } finally {
+      watch.end()
+    }
+    assert.deepEqual(holders, [first, undefined, second])
+    await consul.session.destroy(second)
+    const pair = (await consul.kv.get('leader')) as unknown as { Session?: string; Value: string; LockIndex: number }
+    assert.deepEqual([pair.Session, pair.Value, pair.LockIndex], [undefined, 'two', 2])
+    await consul.session.destroy(first)
+  })
+
   it('registers a service with its agent, passes its check and deregisters it', async () => {
     await consul.agent.service.register({
       name: 'web',
