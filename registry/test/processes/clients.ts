@@ -233,36 +233,50 @@ export class Client {
     } else counts.open++
   }
 
-  #expectNamed(what: string, { status, text }: { status: number; text: string }): void {
-    if (status === 503 || (status === 500 && named.some((pattern) => pattern.test(text)))) return
-    throw new Error(`${what} at ${this.#options.host.name} was answered ${status} ${text}`)
+  #expectNamed(what: string, answer: Extract<Answer, { kind: 'answer' }>): void {
+    expectNamed(what, this.#options.host, answer)
   }
 
   #ask(method: string, path: string, body?: string): Promise<Answer> {
     const { host, patience } = this.#options
-    return new Promise((resolve) => {
-      const asked = send({ host: host.address, port: 8500, method, path, agent: this.#agent })
-      const timer = setTimeout(() => asked.destroy(new Error('timeout')), patience)
-      const end = (answer: Answer) => {
-        clearTimeout(timer)
-        resolve(answer)
-      }
-      asked.on('response', (response) => {
-        const chunks: Buffer[] = []
-        response.on('data', (chunk: Buffer) => chunks.push(chunk))
-        response.on('error', ({ message }) => end({ kind: 'silence', reason: message }))
-        response.on('end', () => {
-          const index = Number(response.headers['x-consul-index'])
-          end({ kind: 'answer', status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString(), index })
-        })
-      })
-      asked.on('error', (error: NodeJS.ErrnoException) => {
-        const never = error.code === 'ECONNREFUSED' && !asked.reusedSocket
-        end({ kind: never ? 'never' : 'silence', reason: error.code ?? error.message })
-      })
-      asked.end(body)
-    })
+    return ask({ host, patience, agent: this.#agent }, method, path, body)
   }
+}
+
+/** A failure says what it is. @throws Error when it does not */
+export function expectNamed(what: string, host: Host, { status, text }: { status: number; text: string }): void {
+  if (status === 503 || (status === 500 && named.some((pattern) => pattern.test(text)))) return
+  throw new Error(`${what} at ${host.name} was answered ${status} ${text}`)
+}
+
+export function ask(
+  { host, agent, patience }: { host: Host; agent: Agent; patience: number },
+  method: string,
+  path: string,
+  body?: string,
+): Promise<Answer> {
+  return new Promise((resolve) => {
+    const asked = send({ host: host.address, port: 8500, method, path, agent })
+    const timer = setTimeout(() => asked.destroy(new Error('timeout')), patience)
+    const end = (answer: Answer) => {
+      clearTimeout(timer)
+      resolve(answer)
+    }
+    asked.on('response', (response) => {
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      response.on('error', ({ message }) => end({ kind: 'silence', reason: message }))
+      response.on('end', () => {
+        const index = Number(response.headers['x-consul-index'])
+        end({ kind: 'answer', status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString(), index })
+      })
+    })
+    asked.on('error', (error: NodeJS.ErrnoException) => {
+      const never = error.code === 'ECONNREFUSED' && !asked.reusedSocket
+      end({ kind: never ? 'never' : 'silence', reason: error.code ?? error.message })
+    })
+    asked.end(body)
+  })
 }
 
 const verbs: Record<TxnInput['type'], string> = {
@@ -308,7 +322,7 @@ function txnOutput(operations: readonly TxnInput[], { text }: { text: string }):
 }
 
 /** "No cluster leader" promises that nothing was proposed; "try again later" (too many writes wait), too. */
-function certainlyNot(answer: Answer): boolean {
+export function certainlyNot(answer: Answer): boolean {
   if (answer.kind !== 'answer') return answer.kind === 'never'
   return (
     (answer.status === 500 && answer.text === 'No cluster leader') ||

@@ -10,8 +10,10 @@ import { join } from 'node:path'
 import { Random } from '../../src/io/random.ts'
 import { complaint } from '../linearizability/check.ts'
 import { checkHistory, KvRecorder } from '../linearizability/kv.ts'
+import { checkLocks, LockRecorder } from '../linearizability/locks.ts'
 import { Client, type Counts, Keys } from './clients.ts'
 import { Cluster, type Host, until } from './cluster.ts'
+import { LockClient, type LockCounts, LockGroups } from './lock-clients.ts'
 import { FaultProxy } from './proxy.ts'
 import { Trouble } from './trouble.ts'
 
@@ -32,6 +34,9 @@ describe('three agents as processes with faults between them', function () {
   const recorder = new KvRecorder()
   const keys = new Keys()
   const counts: Counts = { reads: 0, written: 0, refused: 0, open: 0, reasons: new Map() }
+  const locks = new LockRecorder()
+  const groups = new LockGroups()
+  const lockCounts: LockCounts = { acquired: 0, refused: 0, sessions: 0, late: 0 }
   const client = (name: string, host: Host, patience: number, reads: number, at = 0) =>
     new Client({ name, host, keys, recorder, counts, patience, reads, seed: seed + at })
   /** An answer that no request may get. */
@@ -63,7 +68,7 @@ describe('three agents as processes with faults between them', function () {
   it('show every client one history, whatever happens to them', async () => {
     const options = join(cluster.folder, 'options.json')
     // Who waits for a leader hears soon that there is none.
-    writeFileSync(options, '{"performance":{"rpc_hold_timeout":"700ms"}}')
+    writeFileSync(options, '{"performance":{"rpc_hold_timeout":"700ms"},"session_ttl_min":"1s"}')
     for (const host of cluster.hosts) host.words = [`-config-file=${options}`]
     await proxy.open()
     await cluster.begin()
@@ -76,6 +81,11 @@ describe('three agents as processes with faults between them', function () {
         return own.run(ended).catch(note)
       }),
     )
+    const lockers = cluster.hosts.map((host, at) => {
+      const name = `l${at + 1}`
+      const options = { host, groups, recorder: locks, counts: lockCounts, patience: 2500, seed: seed + 100 + at }
+      return new LockClient({ name, ...options }).run(ended).catch(note)
+    })
     try {
       if (duration === undefined) await theUsual(trouble)
       else {
@@ -88,7 +98,7 @@ describe('three agents as processes with faults between them', function () {
       await until('writes after all', () => ended() || counts.written > written + 50)
     } finally {
       over = true
-      await Promise.all([...clients, ...asked])
+      await Promise.all([...clients, ...lockers, ...asked])
     }
     assert.ifError(strange)
     // What was acknowledged is there at the end, at every agent, in either way of asking.
@@ -112,9 +122,20 @@ describe('three agents as processes with faults between them', function () {
       writeFileSync(file, JSON.stringify(operations))
       assert.fail([complaints, numbers, reasons(counts), `the history: ${file}`].join('\n'))
     }
+    const lockComplaints = complaint(checkLocks(locks.operations))
+    const lockNumbers =
+      `${locks.operations.length} operations on locks: ${lockCounts.acquired} got, ${lockCounts.refused} refused; ` +
+      `${lockCounts.sessions} sessions, ${lockCounts.late} of them gone for want of renewal`
+    if (duration !== undefined) console.log(lockNumbers)
+    if (lockComplaints !== undefined) {
+      const file = join(tmpdir(), `rollcall-locks-${process.pid}.json`)
+      writeFileSync(file, JSON.stringify(locks.operations))
+      assert.fail([lockComplaints, lockNumbers, `the history: ${file}`].join('\n'))
+    }
     assert.ok(proxy.carried > 10, `the agents do not talk through the proxy: ${numbers}`)
     // Who does nothing keeps every promise.
     assert.ok(counts.written > 200 && counts.reads > 200, `too little happened: ${numbers}`)
+    assert.ok(lockCounts.acquired > 20 && lockCounts.refused > 20, `too little happened: ${lockNumbers}`)
   })
 })
 
