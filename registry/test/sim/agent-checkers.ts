@@ -8,6 +8,7 @@ import type { Index, Term } from '../../src/model.ts'
 import { type Command, decodeCommand, type Result } from '../../src/store/command.ts'
 import type { OriginId } from '../../src/store/origins.ts'
 import { Store } from '../../src/store/store.ts'
+import { Holders } from './agent-holders.ts'
 import { expectIndexesToMove } from './agent-indexes.ts'
 import { Violation } from './checkers.ts'
 
@@ -25,14 +26,16 @@ export interface Found {
   index: Index
 }
 
-type KvSet = Extract<Command, { type: 'kv.set' }>
-type KvWrite = Extract<Command, { type: 'kv.set' | 'kv.delete' }>
+type KvSet = Extract<Command, { type: 'kv.set' | 'kv.lock' | 'kv.unlock' }>
+type KvWrite = Extract<Command, { type: 'kv.set' | 'kv.lock' | 'kv.unlock' | 'kv.delete' }>
+
+const kvWrites: ReadonlySet<string> = new Set(['kv.set', 'kv.lock', 'kv.unlock', 'kv.delete'])
 
 const checkpointEvery = 200
 
 export class Ledger {
   readonly #leaders = new Map<Term, string>()
-  readonly #entries = new Map<Index, { digest: string; data: Uint8Array; node: string }>()
+  readonly #entries = new Map<Index, { data: Uint8Array; node: string }>()
   readonly #checkpoints: { index: Index; chunks: Uint8Array[] }[] = []
   readonly #digests = new Map<Index, string>()
   readonly #changes = new Map<string, Change[]>()
@@ -47,6 +50,7 @@ export class Ledger {
   readonly before: ((command: Command) => void)[] = []
   /** All entries seen so far, applied. */
   readonly model = new Store()
+  readonly #holders = new Holders()
   /** Everything up to here was shown to somebody by a finished write or linearizable read. */
   shown: Index = 0
   cluster = ''
@@ -80,18 +84,18 @@ export class Ledger {
 
   /** A store is about to apply an entry. */
   applies(node: string, index: Index, data: Uint8Array): void {
-    const digest = createHash('md5').update(data).digest('base64')
     const known = this.#entries.get(index)
     if (known !== undefined) {
-      if (known.digest === digest) return
+      if (Buffer.compare(known.data, data) === 0) return
       throw new Violation(`at index ${index} ${node} applies another entry than ${known.node} did`)
     }
     if (index <= this.last) throw new Violation(`${node} applies ${index}, which no command had up to ${this.last}`)
-    const copy = Uint8Array.from(data)
-    this.#entries.set(index, { digest, data: copy, node })
+    const copy = new Uint8Array(data)
+    this.#entries.set(index, { data: copy, node })
     const command = decodeCommand(copy)
     for (const look of this.before) look(command)
     expectIndexesToMove(this.model, command, index, () => this.#record(index, copy))
+    if (aboutLocks(command)) this.#holders.look(index, this.model)
     if (command.from !== undefined) this.#lastOf.set(command.from[0], copy)
     if (this.#entries.size % checkpointEvery === 0) {
       this.#checkpoints.push({ index, chunks: [...this.model.snapshot()] })
@@ -220,7 +224,7 @@ export class Ledger {
     const effect = 'value' in result && result.value
     const from = command.from?.slice(0, 2).join(' ')
     for (const operation of operations) {
-      if (operation.type === 'kv.set') this.#recordWrite(index, operation, effect, from)
+      if (operation.type !== 'kv.delete') this.#recordWrite(index, operation, effect, from)
     }
   }
 
@@ -259,11 +263,18 @@ export function digestOf(store: Store): string {
   return hash.digest('base64')
 }
 
+/** Whether it may change who holds what: sessions end with their nodes and checks, too. */
+function aboutLocks(command: Command): boolean {
+  const [write] = operationsOf(command)
+  return write === undefined
+    ? command.type !== 'tombstones.reap'
+    : write.type !== 'kv.set' || write.key.startsWith('lock/')
+}
+
 /** What a command does with keys, in order. */
 function operationsOf(command: Command): KvWrite[] {
-  if (command.type === 'kv.set' || command.type === 'kv.delete') return [command]
-  if (command.type !== 'txn') return []
-  return command.operations.filter(({ type }) => type === 'kv.set' || type === 'kv.delete') as KvWrite[]
+  if (command.type === 'txn') return command.operations.filter(({ type }) => kvWrites.has(type)) as KvWrite[]
+  return kvWrites.has(command.type) ? [command as KvWrite] : []
 }
 
 function keysOf(operation: KvWrite, model: Store): string[] {

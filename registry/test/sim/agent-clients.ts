@@ -31,8 +31,9 @@ export class Clients {
     const users = random.between(2, 4)
     for (let user = 0; user < users; user++) this.#loop(400, () => this.#keys.use(`user ${user}`))
     this.#loop(100, () => this.#keys.useRivals())
-    for (const user of this.#locks.names) this.#loop(500, () => this.#locks.use(user))
-    this.#loop(this.#locks.renewEvery, () => this.#locks.keepUp())
+    const lockers = this.#locks.names.slice(0, random.between(0, 3))
+    for (const user of lockers) this.#loop(1000, () => this.#locks.use(user))
+    if (lockers.length > 0) this.#loop(this.#locks.renewEvery, () => this.#locks.keepUp())
     for (const service of this.#services.cared) {
       this.#loop(6000, () => this.#services.careFor(service))
       this.#services.keepUp(service)

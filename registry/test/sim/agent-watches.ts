@@ -17,6 +17,7 @@ export const questions = [
   '/v1/health/service/db',
   '/v1/health/service/web?passing',
   '/v1/health/state/critical',
+  '/v1/session/list',
 ] as const
 
 export interface WatchOptions {
