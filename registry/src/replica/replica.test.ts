@@ -471,6 +471,22 @@ describe('a replica', () => {
       assert.ok(world.lines.some((line) => /damage on the disk: \S+\.snapshot: .* offset \d+/.test(line)))
     })
 
+    it('keeps entries behind it for a follower that is a little behind, who needs none', async () => {
+      const { world, nodes, write, replica } = await cluster(
+        ['a', 'b', 'c'],
+        { snapshotEntries: 10, trailingEntries: 40 },
+        3,
+      )
+      for (let at = 0; at < 30; at++) await write(`w${at}`)
+      nodes.down('c', false)
+      for (let at = 0; at < 20; at++) await write(`missed${at}`)
+      await world.runFor(100)
+      assert.ok(replica('a').status.snapshotIndex > 30)
+      nodes.start('c')
+      await until(world, () => nodes.member('c').list.writes.length === 50)
+      assert.ok(!world.lines.some((line) => line.includes('restored a snapshot of the leader')))
+    })
+
     it('brings one to a follower that is too far behind, however often the connection breaks', async () => {
       for (const breaks of [0, 1, 5]) {
         const { world, nodes, write, replica, level } = await cluster(
