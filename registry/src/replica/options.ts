@@ -13,7 +13,7 @@ export interface ReplicaOptions {
   heartbeatInterval?: Millis
   /**
    * A snapshot is taken after so many entries, when they are at least a quarter of the last one's size and that is
-   * `snapshotInterval` ago; or after so many bytes of them.
+   * `snapshotInterval` ago, or they are eight times as many; or after so many bytes of them.
    */
   snapshotEntries?: number
   snapshotInterval?: Millis

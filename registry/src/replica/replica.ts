@@ -523,10 +523,13 @@ export class Replica {
     const base = this.#snapshots.newest?.mark.index ?? 0
     // A large state is not written anew for a few entries: reading those at a start is quicker than what it would cost now.
     const worthwhile = this.#applier.bytes >= (this.#snapshots.newest?.size ?? 0) * snapshotShare
-    const rested = this.#io.clock.now() - this.#snapshotAt >= this.#options.snapshotInterval
+    const count = this.#applier.index - base
+    const { snapshotEntries, snapshotInterval } = this.#options
+    const rested =
+      this.#io.clock.now() - this.#snapshotAt >= snapshotInterval || count >= manySnapshotEntries * snapshotEntries
     const due =
       this.#suspects.size > 0 ||
-      (this.#applier.index - base >= this.#options.snapshotEntries && worthwhile && rested) ||
+      (count >= snapshotEntries && worthwhile && rested) ||
       this.#applier.bytes >= this.#options.snapshotBytes
     const older = this.#applier.index < base || (this.#applier.index === base && this.#suspects.size === 0)
     if (!due || older || this.#snapshotting !== undefined || this.#stopping !== undefined) return
@@ -710,6 +713,9 @@ const bookmarkInterval: Millis = 1000
 
 /** How much of the last snapshot's size the entries since then must have for the next. */
 const snapshotShare = 0.25
+
+/** So many times the entries for a snapshot make one without waiting: they are all in memory. */
+const manySnapshotEntries = 8
 
 /** What fits in a frame with all that may be around it. */
 const entryBytesMax = 4 * 1024 * 1024
