@@ -5,8 +5,8 @@
 import type { Bounds, Tails } from '../explore/model.ts'
 import type { Edit } from './patched.ts'
 
-/** Who looks for it: worlds of cores, of replicas, of whole agents, of gossip members; the transcripts. */
-export type Hunter = 'cores' | 'replicas' | 'agents' | 'gossip' | 'scenarios'
+/** Who looks for it: worlds of cores, of replicas, of whole agents, of clocks of sessions, of gossip members; the transcripts. */
+export type Hunter = 'cores' | 'replicas' | 'agents' | 'sessions' | 'gossip' | 'scenarios'
 
 export interface SeededBug {
   number: number
@@ -287,7 +287,7 @@ export const bugs: readonly SeededBug[] = [
   {
     number: 22,
     name: 'session-timers-not-begun-anew',
-    hunters: ['agents'],
+    hunters: ['sessions', 'agents'],
     edits: [
       {
         file: 'agent/session-clock.ts',

@@ -60,6 +60,8 @@ async function runnerOf(patches: Patches, { name, edits }: SeededBug, hunter: Hu
       const { runAgents } = await load<typeof import('../sim/agent-run.ts')>('test/sim/agent-run.ts')
       return (seed) => runAgents(seed)
     }
+    case 'sessions':
+      return (await load<typeof import('../sim/session-run.ts')>('test/sim/session-run.ts')).runSessions
     case 'gossip':
       return (await load<typeof import('../gossip/trouble.ts')>('test/gossip/trouble.ts')).runPool
     case 'scenarios': {

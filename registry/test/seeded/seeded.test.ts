@@ -16,6 +16,7 @@ const quick = new Map([
   [13, 'scenarios'],
   [14, 'scenarios'],
   [17, 'replicas'],
+  [22, 'sessions'],
 ] as const)
 const explored = [2, 4, 5]
 
