@@ -1,5 +1,6 @@
 /** `registry agent`: options, the real world, the node, its faces; and all of it down again in reverse. [door] */
 import { rmSync, writeFileSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { Agent, type AgentOptions } from '../agent/agent.ts'
 import { dnsDefaults } from '../dns/options.ts'
 import { dnsServer } from '../dns/server.ts'
@@ -111,6 +112,8 @@ async function run(config: AgentConfig, { log, open, banner, closers, signals }:
     closers.push(async () => rmSync(pidFile, { force: true }))
   }
   const stopped = signals.listen(agent)
+  // Else only an orderly end would write it; without a cache this does nothing.
+  flushCompileCache()
 
   const joining = joinAtStart(config, agent, { log, banner })
   const early = await Promise.race([stopped, joining])
