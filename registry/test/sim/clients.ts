@@ -10,7 +10,14 @@ import { type Command, encodeCommand, type Result } from '../../src/store/comman
 import type { Operation } from '../../src/store/operation.ts'
 import { complaint } from '../linearizability/check.ts'
 import type { Call } from '../linearizability/history.ts'
-import { checkHistory, type KvInput, type KvOutput, KvRecorder, type TxnInput } from '../linearizability/kv.ts'
+import {
+  checkHistory,
+  describe,
+  type KvInput,
+  type KvOutput,
+  KvRecorder,
+  type TxnInput,
+} from '../linearizability/kv.ts'
 import { Violation } from './checkers.ts'
 import type { Cluster, Member } from './cluster.ts'
 import type { Keys, Reference } from './keys.ts'
@@ -240,10 +247,12 @@ export class Clients {
               `${value} took effect at ${first}, though ${before} had been shown before it was asked for`,
             )
           }
+          this.#note(() => `${asked(input)} at ${name}: ${answerText(command, result as Result)} at ${index}`)
           this.#acknowledge(input, call, { value, command, result: result as Result, index, first })
         })
       },
       (error) => {
+        this.#note(() => `${asked(input)} at ${name}: ${error.name}`)
         if (error instanceof NotLeader || error instanceof Busy) {
           this.refusals++
           if (retry !== undefined) retry()
@@ -440,7 +449,13 @@ export class Clients {
   #beginRead(name: string, machine: Keys): () => void {
     const key = this.#key()
     const call = this.#history.called(name, { type: 'get', key }, this.#world.now)
-    return () => call.returned({ type: 'read', found: this.#lookUp(name, machine, key) }, this.#world.now)
+    return () => {
+      const found = this.#lookUp(name, machine, key)
+      this.#note(
+        () => `get ${key} at ${name}: ${found === undefined ? 'absent' : `${found.value} of ${found.modifyIndex}`}`,
+      )
+      call.returned({ type: 'read', found }, this.#world.now)
+    }
   }
 
   /** @throws Violation when the store does not say what was true at its index */
@@ -476,6 +491,11 @@ export class Clients {
     if (why !== undefined) throw new Violation(why)
   }
 
+  /** Only made when somebody reads it. */
+  #note(line: () => string): void {
+    if (this.#world.logging) this.#world.note(line())
+  }
+
   #check(step: () => void): void {
     try {
       step()
@@ -494,4 +514,9 @@ export class Clients {
 function named(value: string): string {
   const end = value.indexOf('.')
   return end < 0 ? value : value.slice(0, end)
+}
+
+/** In words, for the log. */
+function asked(input: Write): string {
+  return describe(input, undefined).replace(/ -> \?$/, '')
 }

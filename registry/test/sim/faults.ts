@@ -137,7 +137,9 @@ export class Nemesis<Machine extends StateMachine> {
     const { rot, misdirected, lies, wipes } = this.#plan
     this.#cluster.damageExpected = rot || misdirected || lies
     if (this.#cluster.damageExpected || wipes) this.#repair()
-    if (this.#plan.diskErrors) for (const place of places) place.diskFaults = { ...place.diskFaults, failure: 0.002 }
+    if (this.#plan.diskErrors) {
+      for (const place of places) place.diskFaults = { ...place.diskFaults, failure: 0.002, readFailure: 0.005 }
+    }
     this.#next()
   }
 

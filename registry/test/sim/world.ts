@@ -18,8 +18,10 @@ export interface DiskFaults {
   /** How long a write or a sync takes. */
   delayMin: Millis
   delayMax: Millis
-  /** How often an operation fails with EIO; the node must halt. */
+  /** How often an operation that changes something fails with EIO; the node must halt. */
   failure: number
+  /** How often a read does. */
+  readFailure?: number
   /** Nothing more can be written; what is there can be read and removed. */
   full?: boolean
 }
@@ -292,14 +294,18 @@ export class World {
     return new Promise<void>((resolve, reject) => {
       this.#nodeAt(place, this.now + delay, () => {
         // As the disk is by now.
-        const { failure, full } = place.diskFaults
+        const { failure, readFailure = 0, full } = place.diskFaults
         if (full === true && operation === 'write') {
           reject(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' }))
-        } else if (modifies && failure > 0 && this.random.chance(failure)) {
+        } else if (this.#fails(modifies ? failure : operation === 'read' ? readFailure : 0)) {
           reject(Object.assign(new Error(`EIO: i/o error, ${operation}`), { code: 'EIO' }))
         } else resolve()
       })
     })
+  }
+
+  #fails(chance: number): boolean {
+    return chance > 0 && this.random.chance(chance)
   }
 
   #place(name: string): NodePlace {
