@@ -58,10 +58,13 @@ export const kvPut: Command = {
   summary: 'Writes a value; DATA is text, @file, or - for standard input',
   failing: 'Error! Failed writing data',
   flags: [
+    { name: 'acquire', takes: 'nothing', help: 'Take the lock on the key for -session.' },
     { name: 'base64', takes: 'nothing', help: 'DATA is base64.' },
     { name: 'cas', takes: 'nothing', help: 'Only if the key is still at -modify-index.' },
     { name: 'flags', takes: 'value', help: 'An unsigned number to keep with the value.' },
     { name: 'modify-index', takes: 'value', help: 'For -cas; 0 is "only if there is no such key".' },
+    { name: 'release', takes: 'nothing', help: 'Let go of the lock that -session holds.' },
+    { name: 'session', takes: 'value', help: 'For -acquire and -release: the id of a session.' },
   ],
   async run(call: Call) {
     const { client, given, rest, out, err, read } = call
@@ -73,6 +76,13 @@ export const kvPut: Command = {
     if (rest.length > 2) return tooMany(call, '1 or 2')
     const cas = given.get('cas') === 'true'
     const modifyIndex = given.get('modify-index')
+    // As Consul has it: who says both takes it.
+    const lock = given.get('acquire') === 'true' ? 'acquire' : given.get('release') === 'true' ? 'release' : undefined
+    const session = given.get('session') ?? ''
+    if (lock !== undefined && session === '') {
+      err('Error! Missing -session (required with -acquire and -release)')
+      return 1
+    }
     if (cas && modifyIndex === undefined) {
       err('Must specify -modify-index with -cas!')
       return 1
@@ -94,8 +104,13 @@ export const kvPut: Command = {
     const flags = given.get('flags')
     const done = await client.kv.put(key.replace(/^\//, ''), new Uint8Array(value), {
       ...(flags === undefined ? {} : { flags }),
-      ...(cas ? { cas: Number(modifyIndex) } : {}),
+      ...(cas ? { cas: Number(modifyIndex) } : lock === undefined ? {} : { [lock]: session }),
     })
+    if (lock !== undefined && !cas) {
+      if (done) out(`Success! Lock ${lock}d on: ${key}`)
+      else err(`Error! Did not ${lock} lock`)
+      return done ? 0 : 1
+    }
     if (!done) {
       err(`Error! Did not write to ${key}: CAS failed`)
       return 1

@@ -36,6 +36,21 @@ describe('Client', () => {
     )
   })
 
+  it('begins a session, renews it, and hears that it is over', async () => {
+    const begun = registry('{"ID":"5e55"}')
+    assert.equal(await begun.client.session.create({ TTL: '15s', Behavior: 'delete' }), '5e55')
+    assert.equal(`${begun.asked[0]?.method} ${begun.asked[0]?.url}`, 'PUT http://registry:8500/v1/session/create')
+    assert.equal(begun.asked[0]?.body, '{"TTL":"15s","Behavior":"delete"}')
+    const there = registry('[{"ID":"5e55","Name":"n"}]', { index: '7' })
+    assert.equal((await there.client.session.renew('5e55'))?.Name, 'n')
+    assert.deepEqual(await there.client.session.info('5e55'), { index: 7, value: { ID: '5e55', Name: 'n' } })
+    assert.equal((await there.client.session.list()).value.length, 1)
+    assert.equal(await registry("Session id '5e55' not found", { status: 404 }).client.session.renew('5e55'), undefined)
+    assert.equal((await registry('[]', { index: '7' }).client.session.info('5e55')).value, undefined)
+    await registry('true').client.session.destroy('5e55')
+    await assert.rejects(registry('No cluster leader', { status: 500 }).client.session.renew('x'), UnexpectedAnswer)
+  })
+
   it('a transaction goes as one request, with its flags as numbers, and a conflict is an answer', async () => {
     const done = registry(
       '{"Results":[{"KV":{"LockIndex":0,"Key":"a","Flags":18446744073709551615,"Value":null,"CreateIndex":3,"ModifyIndex":3}}],"Errors":null}',

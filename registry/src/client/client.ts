@@ -17,6 +17,8 @@ import type {
   SelfShape,
   ServiceEntryShape,
   ServiceRegistration,
+  SessionRequest,
+  SessionShape,
   TxnAnswer,
 } from './shapes.ts'
 
@@ -119,6 +121,35 @@ export class Client {
       }>(response)
       return response.status === 200 ? { results: Results ?? [] } : { errors: Errors ?? [] }
     },
+  }
+
+  readonly session = {
+    /** Resolves to its id. */
+    create: async (session: SessionRequest = {}, options: Pick<ReadOptions, 'datacenter'> = {}): Promise<string> => {
+      const query = { dc: options.datacenter }
+      const request = { method: 'PUT', path: '/v1/session/create', query, body: JSON.stringify(session) } as const
+      return this.#json<{ ID: string }>(await this.#ok(request)).ID
+    },
+    /** Its keys are let go, or deleted, as it was begun to. One that is over already is fine. */
+    destroy: (id: string): Promise<void> => this.#put(`/v1/session/destroy/${encodeURIComponent(id)}`),
+    /** Undefined: it is over, and what it held may be somebody else's. */
+    renew: async (id: string): Promise<SessionShape | undefined> => {
+      const response = await send(this.#options, {
+        method: 'PUT',
+        path: `/v1/session/renew/${encodeURIComponent(id)}`,
+        query: {},
+      })
+      if (response.status === 404) return undefined
+      if (response.status !== 200) throw new UnexpectedAnswer(response.status, response.text)
+      return this.#json<SessionShape[]>(response)[0]
+    },
+    /** Undefined: there is none of that id. */
+    info: async (id: string, options: ReadOptions = {}): Promise<Answer<SessionShape | undefined>> => {
+      const path = `/v1/session/info/${encodeURIComponent(id)}`
+      const { index, value } = await this.#read<SessionShape[]>(path, {}, options)
+      return { index, value: value[0] }
+    },
+    list: (options: ReadOptions = {}): Promise<Answer<SessionShape[]>> => this.#read('/v1/session/list', {}, options),
   }
 
   readonly agent = {

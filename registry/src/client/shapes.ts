@@ -13,6 +13,32 @@ export interface KvPairShape {
   ModifyIndex: number
 }
 
+export interface SessionRequest {
+  Name?: string
+  /** The agent that is asked, unless told otherwise. */
+  Node?: string
+  /** As Go writes durations: `15s`. */
+  LockDelay?: string
+  Behavior?: 'release' | 'delete'
+  TTL?: string
+  NodeChecks?: string[]
+  ServiceChecks?: { ID: string }[]
+}
+
+export interface SessionShape {
+  ID: string
+  Name: string
+  Node: string
+  /** Nanoseconds. */
+  LockDelay: number
+  Behavior: 'release' | 'delete'
+  TTL: string
+  NodeChecks: string[] | null
+  ServiceChecks: { ID: string }[] | null
+  CreateIndex: number
+  ModifyIndex: number
+}
+
 /** One operation of `PUT /v1/txn` on a key. */
 export interface KvOperation {
   Verb:
@@ -25,9 +51,14 @@ export interface KvOperation {
     | 'delete'
     | 'delete-tree'
     | 'delete-cas'
+    | 'lock'
+    | 'unlock'
+    | 'check-session'
   Key: string
   /** Base64. */
   Value?: string
+  /** For `lock`, `unlock` and `check-session`. */
+  Session?: string
   /** Decimal, up to 64 bits. */
   Flags?: string
   /** For `cas`, `check-index` and `delete-cas`. */

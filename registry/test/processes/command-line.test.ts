@@ -70,6 +70,31 @@ describe('the command line', function () {
     assert.deepEqual(await run(['kv', 'get', http(), 'foo']), { code: 1, output: 'Error! No key exists at: foo\n' })
   })
 
+  it('kv put takes and lets go of a lock', async () => {
+    const created = await server.http('PUT', '/v1/session/create', '{"NodeChecks":[],"LockDelay":"0s"}')
+    const { ID: id } = (await created.json()) as { ID: string }
+    const put = (...words: string[]) => run(['kv', 'put', http(), ...words])
+    assert.deepEqual(await put('-acquire', 'lk', 'v'), {
+      code: 1,
+      output: 'Error! Missing -session (required with -acquire and -release)\n',
+    })
+    assert.deepEqual(await put('-acquire', `-session=${id}`, 'lk', 'v'), {
+      code: 0,
+      output: 'Success! Lock acquired on: lk\n',
+    })
+    assert.match((await run(['kv', 'get', http(), '-detailed', 'lk'])).output, new RegExp(`^Session {10}${id}$`, 'm'))
+    assert.deepEqual(await put('-release', '-session=another', 'lk', 'v'), {
+      code: 1,
+      output: 'Error! Did not release lock\n',
+    })
+    assert.deepEqual(await put('-release', `-session=${id}`, 'lk', 'v'), {
+      code: 0,
+      output: 'Success! Lock released on: lk\n',
+    })
+    await server.http('PUT', `/v1/session/destroy/${id}`)
+    await server.http('DELETE', '/v1/kv/lk')
+  })
+
   it('words that would do another thing than was meant do nothing', async () => {
     await run(['kv', 'put', http(), 'kept', 'x'])
     for (const [words, message] of [
