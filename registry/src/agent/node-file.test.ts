@@ -70,18 +70,32 @@ describe('what a node knows of itself', () => {
     await assert.rejects(openNodeFile(io, undefined), /node\.json .* has format 2, .* understands format 1/)
   })
 
+  const kept = { id: 'i', before: 'i', given: false, fresh: false, cluster: '', former: '' } as const
+
   it('an id without its log, or a log without its id, is nothing to begin with', () => {
-    expectWhole({ fresh: true, cluster: '', former: '' }, none)
-    expectWhole({ fresh: false, cluster: '', former: '' }, none)
-    expectWhole({ fresh: false, cluster: 'c', former: '' }, some)
-    expectWhole({ fresh: false, cluster: 'c', former: 'x' }, none)
+    expectWhole({ ...kept, before: '', fresh: true }, none)
+    expectWhole(kept, none)
+    expectWhole({ ...kept, cluster: 'c' }, some)
+    expectWhole({ ...kept, cluster: 'c', former: 'x' }, none)
+    assert.throws(() => expectWhole({ ...kept, cluster: 'c' }, none), /the log in the data directory .* is gone/)
     assert.throws(
-      () => expectWhole({ fresh: false, cluster: 'c', former: '' }, none),
-      /the log in the data directory .* is gone/,
-    )
-    assert.throws(
-      () => expectWhole({ fresh: true, cluster: '', former: '' }, some),
+      () => expectWhole({ ...kept, before: '', fresh: true }, some),
       /node\.json is missing.*i at a:1.*-node-id/s,
     )
+  })
+
+  it('a log goes with no other id than the one it was written under', () => {
+    const given = { ...kept, given: true, cluster: 'c' }
+    expectWhole(given, some)
+    expectWhole({ ...given, before: '' }, some)
+    // Nothing was promised under the former id.
+    expectWhole({ ...given, cluster: '', before: 'x' }, none)
+    assert.throws(() => expectWhole({ ...given, before: 'x' }, some), /of server x, and -node-id gives i: .*without/)
+    assert.throws(
+      () => expectWhole({ ...given, id: 'y', before: '' }, some),
+      /-node-id gives y, which is none of .*i at a:1: give the former id/,
+    )
+    // Without a word of who it was, one that was never told of itself is let in: it is in nobody's way.
+    expectWhole({ ...given, before: '' }, { hasState: true, configuration: { cluster: '', servers: [] } })
   })
 })

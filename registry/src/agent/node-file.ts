@@ -20,6 +20,8 @@ export interface NodeFile {
   readonly fresh: boolean
   /** The id is not ours to change: it was given at the start. */
   readonly given: boolean
+  /** The id this data directory was used under before; '' when there was none, or it is not known. */
+  readonly before: NodeId | ''
   /** UUID of the cluster this server has a log of, or had before that was damaged; '' for none. */
   readonly cluster: string
   /** How many servers voted there when last seen; 0: not known. */
@@ -72,6 +74,7 @@ export async function openNodeFile(io: Io, given: NodeId | undefined): Promise<N
     },
     fresh,
     given: given !== undefined,
+    before: (loaded?.id as NodeId | undefined) ?? '',
     begin: async () => {
       if (loaded?.id !== id) await write()
     },
@@ -114,9 +117,24 @@ export async function openNodeFile(io: Io, given: NodeId | undefined): Promise<N
  * @throws Corrupt
  */
 export function expectWhole(
-  nodeFile: Pick<NodeFile, 'fresh' | 'cluster' | 'former'>,
+  nodeFile: Pick<NodeFile, 'id' | 'before' | 'given' | 'fresh' | 'cluster' | 'former'>,
   { hasState, configuration }: { hasState: boolean; configuration: Configuration },
 ): void {
+  const servers = configuration.servers.map(({ id, address }) => `${id} at ${address}`).join(', ')
+  const { id, before, given } = nodeFile
+  if (given && hasState && before !== '' && before !== id) {
+    throw new Corrupt(
+      `the log in the data directory (raft/) is that of server ${before}, and -node-id gives ${id}: start it without ` +
+        '-node-id, or with that id; or empty the whole data directory to come back as a new server',
+    )
+  }
+  if (given && hasState && before === '' && servers !== '' && !configuration.servers.some((each) => each.id === id)) {
+    throw new Corrupt(
+      `${file} is missing in the data directory, and -node-id gives ${id}, which is none of the servers in its log ` +
+        `(raft/), ${servers}: give the former id, restore ${file}, or empty the whole data directory to come back as a ` +
+        'new server',
+    )
+  }
   if (nodeFile.cluster !== '' && nodeFile.former === '' && !hasState) {
     throw new Corrupt(
       `the log in the data directory (raft/) is gone, though this server is part of cluster ${nodeFile.cluster}; ` +
@@ -124,7 +142,6 @@ export function expectWhole(
     )
   }
   if (nodeFile.fresh && hasState) {
-    const servers = configuration.servers.map(({ id, address }) => `${id} at ${address}`).join(', ')
     throw new Corrupt(
       `${file} is missing in the data directory, though there is a log (raft/) of the servers ${servers}; restore it, ` +
         'give the former id with -node-id, or empty the whole data directory to come back as a new server',

@@ -121,6 +121,29 @@ describe('a data directory that is in trouble', function () {
     assert.deepEqual(readFileSync(firstSegment(host)), bytes)
   })
 
+  it('its log cut off on one of three, at a place where it looks whole: it comes back as a new server, with everything', async () => {
+    cluster = new Cluster(3)
+    await cluster.begin()
+    const leader = await cluster.settled()
+    const victim = cluster.hosts.find((host) => host !== leader)!
+    const id = await until('its id', () => victim.nodeId())
+    for (let key = 0; key < 20; key++) await leader.put(`early${key}`, 'x')
+    const then = readFileSync(firstSegment(victim))
+    for (let key = 0; key < 20; key++) await leader.put(`late${key}`, 'y')
+    await until('the last key', async () => (await victim.get('late19', '&stale')) === 'y')
+    await victim.process?.signal('SIGTERM')
+    writeFileSync(firstSegment(victim), then)
+    victim.start('-server', `-join=${leader.advertised}`)
+    await victim.process!.shows(
+      /the log on the disk is damaged: raft\/wal: expected entry \d+ of term \d+.*the log ends at/,
+    )
+    assert.notEqual(await until('its new id', () => victim.nodeId()), id)
+    for (const key of ['early0', 'early19', 'late0', 'late19']) {
+      const value = await until(key, async () => victim.get(key, '&stale').catch(() => undefined), 40_000)
+      assert.equal(value, key.startsWith('early') ? 'x' : 'y')
+    }
+  })
+
   it('damaged on one of three: it comes back as a new server, with everything, and keeps the files', async () => {
     cluster = new Cluster(3)
     await cluster.begin()
