@@ -2,7 +2,8 @@
 import type { Random } from '../../src/io/random.ts'
 import type { Ledger } from './agent-checkers.ts'
 import { Violation } from './agent-checkers.ts'
-import type { Agents, Answered } from './agents.ts'
+import type { Answered } from './agent-requests.ts'
+import type { Agents } from './agents.ts'
 import type { World } from './world.ts'
 
 export interface ClientsOptions {

@@ -7,7 +7,8 @@ import { check, complaint } from '../linearizability/check.ts'
 import { type KvInput, KvRecorder, kvModel } from '../linearizability/kv.ts'
 import { anyone, brief, type ClientsOptions, expectHonest, indexOf, isCertainlyNot } from './agent-answers.ts'
 import { type Found, Violation } from './agent-checkers.ts'
-import type { Answered, Life } from './agents.ts'
+import type { Answered } from './agent-requests.ts'
+import type { Life } from './agents.ts'
 
 export const sharedKeys = ['a', 'b', 'c/1', 'c/2']
 /** Read together, every shared key stands under exactly one of them. */

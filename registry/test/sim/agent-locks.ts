@@ -9,7 +9,7 @@ import type { Store } from '../../src/store/store.ts'
 import { check, complaint } from '../linearizability/check.ts'
 import { type LockFound, type LockInput, type LockOutput, LockRecorder, lockModel } from '../linearizability/locks.ts'
 import { anyone, brief, type ClientsOptions, expectHonest, indexOf, isCertainlyNot } from './agent-answers.ts'
-import type { Answered } from './agents.ts'
+import type { Answered } from './agent-requests.ts'
 import { Violation } from './checkers.ts'
 
 /** The shortest that these agents allow is a second. */

@@ -28,7 +28,7 @@ export interface AgentRunResult {
   plan: AgentPlan
   lines: readonly string[]
   /** Stands for everything that happened; of all lines when they are kept. */
-  trace: string
+  fingerprint: string
   acknowledged: number
   reads: number
   dnsAnswers: number
@@ -161,7 +161,7 @@ export async function runAgents(seed: number, options: AgentRunOptions = {}): Pr
     failure,
     plan,
     lines: world.lines,
-    trace: createHash('md5')
+    fingerprint: createHash('md5')
       .update([...facts, ...world.lines].join('\n'))
       .digest('hex'),
     acknowledged: ledger.acknowledged,

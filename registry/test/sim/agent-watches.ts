@@ -5,7 +5,8 @@
 import type { Index } from '../../src/model.ts'
 import { brief, type ClientsOptions, expectHonest, indexOf } from './agent-answers.ts'
 import { Violation } from './agent-checkers.ts'
-import type { Answered, Life } from './agents.ts'
+import type { Answered } from './agent-requests.ts'
+import type { Life } from './agents.ts'
 
 export const questions = [
   '/v1/kv/a',

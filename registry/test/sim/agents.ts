@@ -6,22 +6,17 @@ import { nameFrom } from '../../src/dns/name.ts'
 import { dnsDefaults, dnsSettings } from '../../src/dns/options.ts'
 import { Responder } from '../../src/dns/respond.ts'
 import { httpApp } from '../../src/http/app.ts'
+import { type Direct, directAnswers } from '../../src/http/direct.ts'
+import type { HttpOptions } from '../../src/http/endpoint.ts'
 import type { Io } from '../../src/io/io.ts'
 import { Random } from '../../src/io/random.ts'
 import type { Address, Index, Millis, NodeId } from '../../src/model.ts'
 import type { StateMachine } from '../../src/replica/machine.ts'
 import type { Store } from '../../src/store/store.ts'
 import type { Ledger } from './agent-checkers.ts'
+import { type Answered, answerOf } from './agent-requests.ts'
 import { tickInterval } from './cluster.ts'
 import type { NodePlace, World } from './world.ts'
-
-export interface Answered {
-  status: number
-  text: string
-  headers: Headers
-  /** How far the agent's store was when it answered. */
-  storeIndex: Index
-}
 
 /** What runs while a node is up. */
 export interface Life {
@@ -29,6 +24,7 @@ export interface Life {
   /** The agent's own store. */
   store: Store
   app: ReturnType<typeof httpApp>
+  direct: Direct
   dns: Responder
 }
 
@@ -138,10 +134,12 @@ export class Agents {
     Agent.open(io, this.#agentOptions(station)).then(
       (agent) => {
         if (!current()) return
+        const options: HttpOptions = { clock: io.clock, random: io.random, log: io.log, sessionTtlMin: 1000 }
         const life: Life = {
           agent,
           store: this.#watched(name, agent),
-          app: httpApp(agent, { clock: io.clock, random: io.random, log: io.log, sessionTtlMin: 1000 }),
+          app: httpApp(agent, options),
+          direct: directAnswers(agent, options),
           dns: new Responder(
             () => agent.view,
             new Random(this.#options.random.word()),
@@ -224,14 +222,10 @@ export class Agents {
         const { life } = this.station(name)
         if (life === undefined) return
         const bytes = new TextEncoder().encode(body)
-        const init: RequestInit = { method, signal: abandoned.signal }
-        if (method !== 'GET') Object.assign(init, { body: bytes, headers: { 'content-length': String(bytes.length) } })
         const answer = async () => {
-          const response = await life.app.request(new Request(`http://${name}${path}`, init))
-          const storeIndex = life.store.index
-          const text = await response.text()
+          const answer = await answerOf(life, method, path, bytes, abandoned.signal)
           answered = true
-          resolve({ status: response.status, text, headers: response.headers, storeIndex })
+          resolve(answer)
         }
         answer().catch(this.#options.fail)
       })
