@@ -1,26 +1,29 @@
 /**
- * Three Raft cores as a graph: a state is the servers and what is on the wire; a step is one thing that can happen next.
- * Nothing is left to chance or to a clock: that somebody's patience ends, that a save takes long, that a message is lost
- * or arrives twice are steps like any other, as many as `Bounds` allow. Checkers look at every state.
+ * Three Raft cores as a graph: a state is three places (a server and what was sent to it) and what is remembered; a step
+ * is one thing that happens to one server. Nothing is left to chance or to a clock: that somebody's patience ends, that a
+ * save takes long, that a server crashes are steps like any other, as many as `Bounds` allow. What the network does has no
+ * bounds (`places.ts`).
  *
- * On a link messages keep their order, as they do on a connection; one that is repeated may arrive the second time
- * whenever it likes. How long a message takes is not limited: that one never arrives needs no loss when it is the last.
+ * Who is who does not matter: of the up to six states that differ only in names one is looked at. The core is made sure
+ * not to look at names each time a server's reaction is worked out (`host.ts`), so whatever can happen from a state can
+ * happen, renamed, from the renamed one; and no promise speaks of a name.
  */
-import type { Index, Term } from '../../src/model.ts'
+import type { Term } from '../../src/model.ts'
 import { encodeConfiguration } from '../../src/raft/codec.ts'
 import type { Entry, ServerId } from '../../src/raft/message.ts'
-import type { Raft } from '../../src/raft/raft.ts'
 import { describeMessage } from '../scenarios/cluster.ts'
-import { Hash, type Name } from './copy.ts'
-import { expect, type Host, type Hosts, type Input, ids, type Letter, type Reaction, renamings } from './host.ts'
+import { checkMatch, checkTold, copiesOf, type Memory, remember } from './checks.ts'
+import { expect, type Host, Hosts, type Input, ids, permutations, type Reaction } from './host.ts'
+import { type Letter, type Move, Places } from './places.ts'
+import { Pairs } from './tables.ts'
 
-/** How much of everything there is in one life of the world. */
+/** How much of everything there is in one life of the world; infinite: as often as you like. */
 export interface Bounds {
   /** Somebody may stand in so many terms after those of the beginning. */
   terms: number
-  /** Entries in a log besides the configuration it begins with. */
+  /** Entries in a log besides the configuration it begins with: what leaders begin their terms with, and commands. */
   entries: number
-  /** How often anybody's patience may end; it then asks for pre-votes. */
+  /** How often anybody's patience may end; it then asks for pre-votes. A leader's ends when no majority is heard. */
   timeouts: number
   /**
    * As `timeouts`, but somebody grants a pre-vote at once, rightly or not. Who is asked for one does not change by it, so
@@ -32,9 +35,8 @@ export interface Bounds {
   reads: number
   /** Heartbeats besides a leader's first. */
   heartbeats: number
+  /** Also after something was sent and before what it goes with is saved. Whoever crashed may start again at any time. */
   crashes: number
-  /** Messages that are lost, or arrive twice. */
-  faults: number
   /** Saves that are not done at once: others act first, or a crash comes. */
   slowSaves: number
 }
@@ -48,80 +50,68 @@ export const noBounds: Bounds = {
   reads: 0,
   heartbeats: 0,
   crashes: 0,
-  faults: 0,
   slowSaves: 0,
 }
+
 /** Terms of the entries that each has after the configuration, of leaders that came to nothing; nobody: all are alike. */
 export type Tails = Readonly<Record<ServerId, readonly Term[]>>
 
 const kinds = Object.keys(noBounds) as (keyof Bounds)[]
 
-/** What the checkers remember. */
-interface Memory {
-  /** By term. */
-  readonly leaders: readonly (ServerId | undefined)[]
-  /** From index 1 on; `in`: the term of whoever first knew. */
-  readonly committed: readonly { entry: Entry; in: Term }[]
-  /** What was committed when each read was asked for. */
-  readonly reads: readonly { at: ServerId; committed: Index }[]
-}
+/** Three places, one for each of `ids`, and the number of what is remembered and what is left of the bounds. */
+export type State = readonly [number, number, number, number]
 
-interface Sent {
-  readonly from: ServerId
-  readonly to: ServerId
-  readonly letter: Letter
-}
-
-export interface State {
-  readonly hosts: readonly Host[]
-  /** What is under way from each to each, in order; at `linkOf`. */
-  readonly links: readonly (readonly Letter[])[]
-  /** Second copies. */
-  readonly late: readonly Sent[]
-  readonly left: Bounds
-  /** All were alike at the beginning: b and c may change places, and a is who loses patience first. */
-  readonly alike: boolean
-  /** Nobody has lost patience yet. */
-  readonly quiet: boolean
+interface Rest {
   readonly memory: Memory
+  readonly left: Bounds
 }
 
-export type Step =
-  | { type: 'timeout' | 'stands' | 'heartbeat' | 'propose' | 'read' | 'crash' | 'restart' | 'save'; id: ServerId }
-  | { type: 'deliver'; link: number; forgetful: boolean; again: boolean }
-  | { type: 'deliverLate'; at: number; forgetful: boolean }
-  | { type: 'lose'; link: number }
-
-/** A step, and whether the save it asks for is left waiting. */
 export interface Choice {
-  step: Step
-  slow: boolean
+  /** The place among `ids` of whom it happens to. */
+  at: number
+  move: Move
 }
 
-const linkCount = ids.length * ids.length
-
-function linkOf(from: ServerId, to: ServerId): number {
-  return ids.indexOf(from) * ids.length + ids.indexOf(to)
+export interface ModelOptions {
+  tails?: Tails
+  /** Each entry travels in a message of its own. */
+  apart?: boolean
 }
-
-function endsOf(link: number): { from: ServerId; to: ServerId } {
-  return { from: ids[Math.floor(link / ids.length)] as ServerId, to: ids[link % ids.length] as ServerId }
-}
-
-const none: readonly never[] = []
 
 export class Model {
   readonly bounds: Bounds
-  readonly #hosts: Hosts
+  readonly hosts: Hosts
+  readonly places: Places
   readonly #tails: Tails | undefined
   /** The last term that somebody has an entry of. */
   readonly #firstTerm: Term
+  readonly #rests: Rest[] = []
+  readonly #restNumbers = new Map<string, number>()
+  readonly #remembered = new Pairs()
+  readonly #restRenamed = new Pairs()
+  readonly #matched = new Pairs()
+  readonly #copies = new Pairs()
 
-  constructor(hosts: Hosts, bounds: Bounds, tails?: Tails) {
-    this.#hosts = hosts
-    this.bounds = bounds
+  constructor(bounds: Partial<Bounds>, { tails, apart = false }: ModelOptions = {}) {
+    this.bounds = { ...noBounds, ...bounds }
     this.#tails = tails
     this.#firstTerm = Math.max(1, ...Object.values(tails ?? {}).flat())
+    this.hosts = new Hosts(apart ? 1 : 1_000_000)
+    const { timeouts, candidacies, heartbeats, crashes, slowSaves, proposals, reads, terms, entries } = this.bounds
+    this.places = new Places(this.hosts, {
+      proposals,
+      reads,
+      inputs: [
+        ...(timeouts > 0 ? (['timeout'] as const) : []),
+        ...(candidacies > 0 ? (['stands'] as const) : []),
+        ...(heartbeats > 0 ? (['heartbeat'] as const) : []),
+        ...(crashes > 0 ? (['crash'] as const) : []),
+        ...(slowSaves > 0 ? (['save'] as const) : []),
+      ],
+      saves: ['done', ...(slowSaves > 0 ? (['waits'] as const) : []), ...(crashes > 0 ? (['dies'] as const) : [])],
+      within: ({ raft }) =>
+        raft === undefined || (raft.term <= this.#firstTerm + terms && raft.lastIndex <= 1 + entries),
+    })
   }
 
   /** All know each other; nobody leads. */
@@ -136,138 +126,178 @@ export class Model {
         ...tail.map((term, at): Entry => ({ index: 2 + at, term, kind: 'empty', data: new Uint8Array(0) })),
       ]
     }
-    return {
-      hosts: ids.map((id) => this.#hosts.founded(id, { term: this.#firstTerm, vote: '' }, logOf(id))),
-      links: Array.from({ length: linkCount }, () => none),
-      late: none,
-      left: this.bounds,
-      alike: this.#tails === undefined,
-      quiet: true,
-      memory: { leaders: [], committed: [], reads: [] },
-    }
+    const [one, two, three] = ids.map((id) =>
+      this.places.empty(this.hosts.founded(id, { term: this.#firstTerm, vote: '' }, logOf(id))),
+    ) as [number, number, number]
+    return [one, two, three, this.#restNumber({ memory: { leaders: [], committed: [], reads: [] }, left: this.bounds })]
   }
 
   /** All that can happen next. */
   choices(state: State): Choice[] {
-    const { hosts, left, links, late, alike, quiet } = state
-    const stale = this.#stale(state)
-    if (stale !== undefined) return [stale]
-    const all: Choice[] = []
-    const add = (step: Step) => {
-      all.push({ step, slow: false })
-      if (left.slowSaves > 0) all.push({ step, slow: true })
+    const { left } = this.#rests[state[3]] as Rest
+    const choices: Choice[] = []
+    for (let at = 0; at < ids.length; at++)
+      for (const move of this.places.moves(state[at] as number))
+        if (affords(left, move.outcome.input)) choices.push({ at, move })
+    return choices
+  }
+
+  /** What becomes of the state. @throws Broken, or what a core asserts. */
+  after(state: State, { at, move }: Choice): State {
+    const { input, reaction, error, posts } = move.outcome
+    if (reaction === undefined) throw error ?? new Error('nothing happens')
+    const next: [number, number, number, number] = [...state]
+    next[at] = move.place
+    this.#post(next, posts)
+    this.#post(next, this.places.answers(move.place))
+    next[3] = this.#restAfter(state[3], at, input, reaction)
+    return next
+  }
+
+  /** The one of those that differ only in names that stands for all of them. */
+  canonical(state: State): State {
+    let smallest = state
+    for (let which = 1; which < permutations.length; which++) {
+      const other = this.#renamed(state, which)
+      if (isBefore(other, smallest)) smallest = other
     }
-    for (const [link, letters] of links.entries()) {
-      const [letter] = letters
-      if (letter === undefined) continue
-      for (const forgetful of this.#memories(state, endsOf(link).to, letter)) {
-        add({ type: 'deliver', link, forgetful, again: false })
-        if (left.faults > 0) add({ type: 'deliver', link, forgetful, again: true })
-      }
-      if (left.faults > 0) all.push({ step: { type: 'lose', link }, slow: false })
-    }
-    for (const [at, { to, letter }] of late.entries()) {
-      for (const forgetful of this.#memories(state, to, letter)) add({ type: 'deliverLate', at, forgetful })
-    }
-    for (const { id, raft, saving } of hosts) {
-      if (raft === undefined) {
-        add({ type: 'restart', id })
+    return smallest
+  }
+
+  /** As `canonical`, by servers and what is remembered alone: all that can stand for the state, most often one. */
+  canonicalServers(state: State): State[] {
+    const [one, two, three] = [this.places.hostAt(state[0]), this.places.hostAt(state[1]), this.places.hostAt(state[2])]
+    const servers = [0, 0, 0, 0]
+    let [a, b, c, rest] = [one.number, two.number, three.number, state[3]]
+    let chosen = [0]
+    for (let which = 1; which < permutations.length; which++) {
+      const [atOne, atTwo, atThree] = permutations[which] as readonly [number, number, number]
+      servers[atOne] = this.hosts.renamed(one, which).number
+      servers[atTwo] = this.hosts.renamed(two, which).number
+      servers[atThree] = this.hosts.renamed(three, which).number
+      const order = (servers[0] as number) - a || (servers[1] as number) - b || (servers[2] as number) - c
+      if (order > 0) continue
+      const after = this.#renamedRest(state[3], which)
+      if (order === 0 && after > rest) continue
+      if (order === 0 && after === rest) {
+        chosen.push(which)
         continue
       }
-      if (saving.length > 0) all.push({ step: { type: 'save', id }, slow: false })
-      // All are alike until one loses patience: let it be a.
-      if (left.timeouts > 0 && (!quiet || !alike || id === 'a')) add({ type: 'timeout', id })
-      if (left.candidacies > 0 && (!quiet || !alike || id === 'a')) add({ type: 'stands', id })
-      if (left.crashes > 0) all.push({ step: { type: 'crash', id }, slow: false })
-      if (raft.role !== 'leader') continue
-      if (left.heartbeats > 0) add({ type: 'heartbeat', id })
-      if (left.reads > 0) add({ type: 'read', id })
-      if (left.proposals > 0) add({ type: 'propose', id })
+      ;[a, b, c, rest] = [servers[0] as number, servers[1] as number, servers[2] as number, after]
+      chosen = [which]
     }
-    return all
+    return chosen.map((which) => this.#renamed(state, which))
   }
 
-  /**
-   * An answer of a term that its receiver's disk knows to be over, and that does nothing. It never will do anything, so
-   * nothing is missed when it arrives before all else happens.
-   */
-  #stale({ hosts, links }: State): Choice | undefined {
-    for (const [link, letters] of links.entries()) {
-      const [letter] = letters
-      if (letter === undefined) continue
-      const { message } = letter
-      if (message.type !== 'voteReply' && message.type !== 'appendReply') continue
-      const { from, to } = endsOf(link)
-      const target = hosts[ids.indexOf(to)] as Host
-      if (target.raft === undefined || message.term >= target.hardState.term) continue
-      const { host, posted } = this.#hosts.react(target, { type: 'letter', from, letter, forgetful: false }, false)
-      if (host === target && posted.length === 0)
-        return { step: { type: 'deliver', link, forgetful: false, again: false }, slow: false }
-    }
-    return undefined
+  #renamed(state: State, which: number): State {
+    const permutation = permutations[which] as readonly [number, number, number]
+    const other: [number, number, number, number] = [0, 0, 0, this.#renamedRest(state[3], which)]
+    for (let at = 0; at < ids.length; at++)
+      other[permutation[at] as number] = this.places.renamed(state[at] as number, which)
+    return other
   }
 
-  /** A vote is refused by those who heard a leader lately: how lately is for us to choose. */
-  #memories(state: State, to: ServerId, { message }: Letter): readonly boolean[] {
-    const { raft } = state.hosts[ids.indexOf(to)] as Host
-    if (raft === undefined) return none
-    return message.type === 'vote' && !message.transfer ? [false, true] : [false]
+  /** What must hold between servers. @throws Broken */
+  check([one, two, three, rest]: State): void {
+    const hosts = [this.places.hostAt(one), this.places.hostAt(two), this.places.hostAt(three)] as const
+    this.#checkMatch(hosts[0], hosts[1])
+    this.#checkMatch(hosts[1], hosts[2])
+    this.#checkMatch(hosts[0], hosts[2])
+    const { memory } = this.#rests[rest] as Rest
+    const [a, b, c] = hosts.map((host) => this.#copiesOf(host, rest)) as [number, number, number]
+    const lost = ((1 << memory.committed.length) - 1) & ~((a & b) | (b & c) | (a & c))
+    expect(lost === 0, () => {
+      const index = 32 - Math.clz32(lost)
+      const holders = ids.filter((_, at) => (((([a, b, c] as const)[at] as number) >> (index - 1)) & 1) === 1)
+      return `${index} is committed, but only on the disks of: ${holders.join(' ') || 'nobody'}`
+    })
   }
 
-  /** What becomes of the state; undefined: it is beyond the bounds. @throws Broken, or what a core asserts. */
-  after(state: State, { step, slow }: Choice): State | undefined {
-    const id =
-      'id' in step ? step.id : step.type === 'deliverLate' ? (state.late[step.at] as Sent).to : endsOf(step.link).to
-    const before = state.hosts[ids.indexOf(id)] as Host
-    const left = { ...state.left }
-    let { late } = state
-    const links = state.links.slice()
-    const { memory } = state
-    if (step.type === 'deliver' || step.type === 'lose') links[step.link] = (links[step.link] as Letter[]).slice(1)
-    if (step.type === 'lose') {
-      left.faults--
-      return { ...state, links, left }
+  #checkMatch(one: Host, other: Host): void {
+    if (this.#matched.get(one.number, other.number) >= 0) return
+    checkMatch(one, other)
+    this.#matched.set(one.number, other.number, 1)
+  }
+
+  #copiesOf(host: Host, rest: number): number {
+    let copies = this.#copies.get(host.number, rest)
+    if (copies < 0) {
+      copies = copiesOf(host, (this.#rests[rest] as Rest).memory)
+      this.#copies.set(host.number, rest, copies)
     }
-    if (step.type === 'deliver' && step.again) {
-      left.faults--
-      late = [...late, { ...endsOf(step.link), letter: (state.links[step.link] as Letter[])[0] as Letter }]
+    return copies
+  }
+
+  #post(next: [number, number, number, number], letters: readonly Letter[]): void {
+    for (const { to, letter } of letters) {
+      const before = next[to] as number
+      const after = this.places.add(before, letter)
+      if (after === before) continue
+      next[to] = after
+      this.#post(next, this.places.answers(after))
     }
-    if (step.type === 'deliverLate') late = late.filter((_, at) => at !== step.at)
-    const spent = costOf[step.type]
-    if (spent !== undefined) left[spent]--
-    const reaction = this.#hosts.react(before, inputOf(state, step), slow)
-    if (slow) {
-      if (!reaction.waits) return undefined
-      left.slowSaves--
+  }
+
+  #restAfter(number: number, at: number, input: Input, reaction: Reaction): number {
+    const cost = costOf(input)
+    let after = number
+    if (cost.length > 0) {
+      const { memory, left } = this.#rests[number] as Rest
+      const spent = { ...left }
+      for (const kind of cost) spent[kind]--
+      const reads = input.type === 'read' ? [...memory.reads, { at, committed: memory.committed.length }] : memory.reads
+      after = this.#restNumber({ memory: { ...memory, reads }, left: spent })
     }
-    const { host } = reaction
-    const { raft } = host
-    if (raft !== undefined && raft.term > this.#firstTerm + this.bounds.terms) return undefined
-    if (raft !== undefined && raft.lastIndex > 1 + this.bounds.entries) return undefined
-    const hosts = state.hosts.slice()
-    hosts[ids.indexOf(id)] = host
-    // Its connections break; what it had sent before may still arrive.
-    if (step.type === 'crash') for (const from of ids) links[linkOf(from, id)] = none
-    for (const { to, letter } of reaction.posted) {
-      const link = linkOf(id, to)
-      // Nobody listens where nobody is up.
-      if (hosts[ids.indexOf(to)]?.raft !== undefined) links[link] = [...(links[link] as readonly Letter[]), letter]
+    const { stood } = reaction
+    let remembered = this.#remembered.get(after, stood.number)
+    if (remembered < 0) {
+      const rest = this.#rests[after] as Rest
+      remembered = this.#restNumber({ ...rest, memory: remember(stood, rest.memory) })
+      this.#remembered.set(after, stood.number, remembered)
     }
-    const asked =
-      step.type === 'read' ? [...memory.reads, { at: id, committed: memory.committed.length }] : memory.reads
-    return {
-      hosts,
-      links,
-      late,
-      left,
-      alike: state.alike,
-      quiet: state.quiet && step.type !== 'timeout' && step.type !== 'stands',
-      memory: check(hosts, host, reaction, { ...memory, reads: asked }),
+    if (reaction.applied.length > 0 || reaction.reads.length > 0)
+      checkTold(reaction, (this.#rests[remembered] as Rest).memory)
+    return remembered
+  }
+
+  #restNumber(rest: Rest): number {
+    const { leaders, committed, reads } = rest.memory
+    const key = [
+      ...kinds.map((kind) => rest.left[kind]),
+      `l${leaders.map((leader) => leader ?? '-').join()}`,
+      `c${committed.map(({ entry, in: term }) => `${entry.term}.${term}.${Buffer.from(entry.data).toString('hex')}`)}`,
+      `r${reads.map((read) => `${read.at}.${read.committed}`)}`,
+    ].join(' ')
+    let number = this.#restNumbers.get(key)
+    if (number === undefined) {
+      number = this.#rests.length
+      this.#restNumbers.set(key, number)
+      this.#rests.push(rest)
     }
+    return number
+  }
+
+  #renamedRest(number: number, which: number): number {
+    if (which === 0) return number
+    let renamed = this.#restRenamed.get(number, which)
+    if (renamed < 0) {
+      const { memory, left } = this.#rests[number] as Rest
+      const permutation = permutations[which] as readonly number[]
+      const leaders = memory.leaders.map((leader) => (leader === undefined ? undefined : permutation[leader]))
+      const reads = memory.reads.map((read) => ({ ...read, at: permutation[read.at] as number }))
+      renamed = this.#restNumber({ memory: { ...memory, leaders, reads }, left })
+      this.#restRenamed.set(number, which, renamed)
+    }
+    return renamed
   }
 }
 
-const costOf: Partial<Record<Step['type'], keyof Bounds>> = {
+function isBefore(one: State, other: State): boolean {
+  for (let at = 0; at < one.length; at++) if (one[at] !== other[at]) return (one[at] as number) < (other[at] as number)
+  return false
+}
+
+const costs: Partial<Record<Input['type'], keyof Bounds>> = {
   timeout: 'timeouts',
   stands: 'candidacies',
   heartbeat: 'heartbeats',
@@ -276,170 +306,69 @@ const costOf: Partial<Record<Step['type'], keyof Bounds>> = {
   crash: 'crashes',
 }
 
-function inputOf(state: State, step: Exclude<Step, { type: 'lose' }>): Input {
-  switch (step.type) {
-    case 'deliver': {
-      const letter = (state.links[step.link] as Letter[])[0] as Letter
-      return { type: 'letter', from: endsOf(step.link).from, letter, forgetful: step.forgetful }
-    }
-    case 'deliverLate': {
-      const { from, letter } = state.late[step.at] as Sent
-      return { type: 'letter', from, letter, forgetful: step.forgetful }
-    }
-    case 'propose':
-      return { type: 'propose', command: `p${state.left.proposals}` }
-    case 'read':
-      return { type: 'read', id: state.memory.reads.length }
-    default:
-      return { type: step.type }
-  }
+function costOf({ type, save }: Input): (keyof Bounds)[] {
+  const cost: (keyof Bounds)[] = []
+  const kind = costs[type]
+  if (kind !== undefined) cost.push(kind)
+  if (save === 'waits') cost.push('slowSaves')
+  if (save === 'dies') cost.push('crashes')
+  return cost
 }
 
-// --- checkers
-
-/** The server that has just acted, against what is remembered and against the others. */
-function check(hosts: readonly Host[], host: Host, { applied, reads }: Reaction, before: Memory): Memory {
-  const { raft, id } = host
-  for (const { id: read, index } of reads) {
-    const { at, committed } = before.reads[read] as Memory['reads'][number]
-    expect(
-      index === undefined || index >= committed,
-      () => `a read at ${at} goes back to ${index}; ${committed} was committed before it began`,
-    )
-  }
-  const memory = raft === undefined ? before : remember(raft, id, before)
-  for (const entry of applied) {
-    const known = memory.committed[entry.index - 1]?.entry as Entry
-    const same = known.term === entry.term && Buffer.compare(known.data, entry.data) === 0
-    expect(same, () => `${id} applies another entry at ${entry.index}`)
-  }
-  if (raft !== undefined) {
-    for (let index = 1; index <= raft.commit; index++) {
-      const term = memory.committed[index - 1]?.entry.term
-      expect(raft.termAt(index) === term, () => `${id} has another entry committed at ${index}`)
-    }
-    for (const other of hosts)
-      if (other !== host && other.raft !== undefined) checkMatch(id, raft, other.id, other.raft)
-  }
-  for (const { entry } of memory.committed) {
-    const copies = hosts.filter(({ entries }) => entries[entry.index - 1]?.term === entry.term)
-    const where = () => copies.map((each) => each.id).join(' ') || 'nobody'
-    expect(copies.length >= 2, () => `${entry.index} is committed, but only on the disks of: ${where()}`)
-  }
-  return memory
-}
-
-function remember(raft: Raft, id: ServerId, memory: Memory): Memory {
-  const leader = memory.leaders[raft.term]
-  if (raft.role === 'leader' && leader !== id) {
-    expect(leader === undefined, () => `${leader} and ${id} both lead in term ${raft.term}`)
-    for (const { entry, in: term } of memory.committed) {
-      if (term >= raft.term) continue
-      expect(raft.termAt(entry.index) === entry.term, () => `leader ${id} lacks committed entry ${entry.index}`)
-    }
-    const leaders = memory.leaders.slice()
-    leaders[raft.term] = id
-    memory = { ...memory, leaders }
-  }
-  if (raft.commit <= memory.committed.length) return memory
-  const entries = raft.entriesFrom(memory.committed.length + 1, Number.POSITIVE_INFINITY) as Entry[]
-  return { ...memory, committed: [...memory.committed, ...entries.map((entry) => ({ entry, in: raft.term }))] }
-}
-
-/** Log matching: where two logs have the same term, they are the same up to there. */
-function checkMatch(id: ServerId, raft: Raft, otherId: ServerId, other: Raft): void {
-  let same = false
-  for (let index = Math.min(raft.lastIndex, other.lastIndex); index > 0; index--) {
-    const equal = raft.termAt(index) === other.termAt(index)
-    expect(equal || !same, () => `${id} and ${otherId} have one log later but differ at ${index}`)
-    same ||= equal
-  }
-}
-
-// --- what a state is called
-
-/** The same for states that differ only in who is who. */
-export function nameOf(state: State): Name {
-  if (!state.alike) return nameAs(state, 0)
-  let smallest: Name | undefined
-  for (const which of renamings.keys()) {
-    const name = nameAs(state, which)
-    if (smallest === undefined || name[0] < smallest[0] || (name[0] === smallest[0] && name[1] < smallest[1]))
-      smallest = name
-  }
-  return smallest as Name
-}
-
-/** Places under each renaming. */
-const places = renamings.map((renaming) => ids.map((id) => ids.indexOf(renaming.get(id) ?? id)))
-
-function nameAs({ hosts, links, late, left, memory }: State, which: number): Name {
-  const hash = new Hash()
-  const place = places[which] as number[]
-  const placeOf = (id: ServerId) => place[ids.indexOf(id)] as number
-  for (const at of place) {
-    hash.addName((hosts[at] as Host).names[which] as Name)
-    for (const to of place) {
-      const letters = links[at * ids.length + to] as readonly Letter[]
-      for (const { names } of letters) hash.addName(names[which] as Name)
-      hash.add(letters.length)
-    }
-  }
-  const copies = late.map(({ from, to, letter }) => `${placeOf(from)}${placeOf(to)}${letter.names[which]}`)
-  for (const each of copies.sort()) hash.addText(each)
-  for (const kind of kinds) hash.add(left[kind])
-  for (const leader of memory.leaders) hash.add(leader === undefined ? 9 : placeOf(leader))
-  for (const { entry, in: term } of memory.committed) hash.add(entry.term * 16 + term)
-  hash.add(memory.committed.length)
-  for (const { at, committed } of memory.reads) hash.add(placeOf(at) * 16 + committed)
-  return hash.name
+function affords(left: Bounds, input: Input): boolean {
+  // Reads are numbered as they come.
+  if (input.type === 'read' && input.number !== left.reads) return false
+  const kind = costs[input.type]
+  if (kind !== undefined && left[kind] <= 0) return false
+  if (input.save === 'waits') return left.slowSaves > 0
+  if (input.save === 'dies') return left.crashes > 0
+  return true
 }
 
 // --- words
 
-export function describeChoice(state: State, { step, slow }: Choice): string {
-  return `${describeStep(state, step)}${slow ? '; the save waits' : ''}`
+const savesInWords = { done: '', waits: '; the save waits', dies: '; it crashes before that is saved' }
+
+export function describeChoice(model: Model, { at, move }: Choice): string {
+  return `${describeInput(model, at, move.outcome.input)}${savesInWords[move.outcome.input.save]}`
 }
 
-function describeStep({ links, late }: State, step: Step): string {
-  const first = (link: number) =>
-    describeMessage({ ...endsOf(link), message: ((links[link] as Letter[])[0] as Letter).message })
-  switch (step.type) {
+function describeInput({ hosts }: Model, at: number, input: Input): string {
+  const id = ids[at] as ServerId
+  switch (input.type) {
     case 'timeout':
-      return `${step.id} loses patience`
+      return `${id} loses patience`
     case 'stands':
-      return `${step.id} loses patience and somebody would vote for it`
+      return `${id} loses patience and somebody would vote for it`
     case 'heartbeat':
-      return `${step.id} sends a heartbeat`
+      return `${id} sends a heartbeat`
     case 'propose':
-      return `${step.id} is given a command`
+      return `${id} is given a command`
     case 'read':
-      return `${step.id} is asked for a read`
+      return `${id} is asked for a read`
     case 'crash':
-      return `${step.id} crashes`
+      return `${id} crashes`
     case 'restart':
-      return `${step.id} restarts`
+      return `${id} restarts`
     case 'save':
-      return `${step.id} has saved`
-    case 'deliver':
-      return `${first(step.link)}${step.forgetful ? ' (no leader was heard lately)' : ''}${step.again ? ' (it will come again)' : ''}`
-    case 'deliverLate': {
-      const { from, to, letter } = late[step.at] as Sent
-      return `${describeMessage({ from, to, message: letter.message })} (for the second time)`
+      return `${id} has saved`
+    case 'letter': {
+      const message = hosts.messages[input.message] as (typeof hosts.messages)[number]
+      const sent = describeMessage({ from: ids[input.from] as ServerId, to: id, message })
+      return `${sent}${input.forgetful ? ' (no leader was heard lately)' : ''}`
     }
-    case 'lose':
-      return `lost: ${first(step.link)}`
     default:
-      return step satisfies never
+      return input satisfies never
   }
 }
 
 /** One line per server. */
-export function describeState({ hosts }: State): string[] {
-  return hosts.map(({ id, raft, hardState, entries }) => {
+export function describeState({ places }: Model, state: State): string[] {
+  return ids.map((id, at) => {
+    const { raft, hardState, entries } = places.hostAt(state[at] as number)
     const disk = entries.map(({ term }) => term).join('.')
     if (raft === undefined) return `${id} down, disk ${disk}`
-    const terms = Array.from({ length: raft.lastIndex }, (_, at) => raft.termAt(at + 1)).join('.')
+    const terms = Array.from({ length: raft.lastIndex }, (_, index) => raft.termAt(index + 1)).join('.')
     const vote = hardState.vote === '' ? '' : ` voted ${hardState.vote}`
     return `${id} ${raft.role} term ${raft.term}${vote} log ${terms} disk ${disk} commit ${raft.commit}`
   })

@@ -57,7 +57,7 @@ describe('seeded bugs', function () {
   it('without any, neither the explorer nor the transcripts find anything where they look for them', async () => {
     const { bounds, tails } = bugs.find(({ number }) => number === 2) ?? {}
     assert.ok(bounds !== undefined && tails !== undefined)
-    const { failure } = await exploreWith(patches, { ...noBug, bounds, tails }, 100_000)
+    const { failure } = await exploreWith(patches, { ...noBug, bounds, tails }, 30_000)
     assert.equal(failure, undefined)
     const { message } = await hunt(patches, noBug, 'scenarios', { first: 1, seedsMax: 1 })
     assert.equal(message, undefined)
