@@ -10,6 +10,7 @@ const pages = [
   'STYLE.md',
   'CHANGELOG.md',
   'docs/options.md',
+  'docs/bug-classes.md',
   'docs/compatibility.md',
   'docs/measurements.md',
 ]
