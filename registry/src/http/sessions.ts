@@ -2,7 +2,7 @@
 import type { AgentSurface } from '../agent/surface.ts'
 import { BadRequest, Refused } from '../errors.ts'
 import { formatDuration, parseDuration } from '../health/duration.ts'
-import { type Millis, type Session, type SessionBehavior, type SessionDefinition, serfHealthId } from '../model.ts'
+import { type Millis, type Session, type SessionDefinition, serfHealthId } from '../model.ts'
 import { sessionId } from '../store/sessions.ts'
 import type { Indexed, View } from '../store/view.ts'
 import { readBody } from './body.ts'
@@ -122,7 +122,7 @@ function definition(body: unknown, node: string, { random }: HttpOptions): Given
   return {
     id: random.uuid(),
     name: fields.text('Name'),
-    node: has('Node') && fields.has('Node') ? fields.text('Node') : node,
+    node: fields.has('Node') ? fields.text('Node') : node,
     lockDelay: lockDelayOf(body),
     behavior: behavior === '' ? 'release' : behavior,
     ttl: fields.text('TTL'),
@@ -178,7 +178,7 @@ function consulSession(session: Session) {
     Name: session.name,
     Node: session.node,
     LockDelay: session.lockDelay,
-    Behavior: session.behavior satisfies SessionBehavior,
+    Behavior: session.behavior,
     TTL: session.ttl,
     NodeChecks: session.nodeChecks,
     ServiceChecks: session.serviceChecks?.map((id) => ({ ID: id, Namespace: '' })) ?? null,

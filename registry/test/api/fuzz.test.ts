@@ -35,6 +35,12 @@ const endpoints = [
   '/v1/agent/health/service/id/',
   '/v1/agent/join/',
   '/v1/agent/force-leave/',
+  '/v1/session/create',
+  '/v1/session/destroy/',
+  '/v1/session/renew/',
+  '/v1/session/info/',
+  '/v1/session/node/',
+  '/v1/session/list',
   '/v1/txn',
   '/v1/nothing/',
   '/',
@@ -51,6 +57,8 @@ const noise = fc.oneof(
 const parameter = fc
   .tuple(
     fc.constantFrom(
+      'acquire',
+      'release',
       'index',
       'wait',
       'stale',
