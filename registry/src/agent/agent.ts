@@ -219,8 +219,8 @@ export class Agent implements AgentSurface {
     return this.#store
   }
 
-  async write(command: Command): Promise<Written> {
-    this.#expectRunning()
+  write(command: Command): Promise<Written> {
+    if (this.#stopped) return Promise.reject(new Stopped('this agent is stopping'))
     return this.#forward.write(command)
   }
 

@@ -17,7 +17,7 @@ import {
 import type { Io } from '../io/io.ts'
 import type { Address, Index, Millis } from '../model.ts'
 import type { Replica } from '../replica/replica.ts'
-import { type Command, decodeCommand, encodeCommand, type Result } from '../store/command.ts'
+import { type Command, decodeCommand, encodeCommand, type Result, readsAs, type SentCommand } from '../store/command.ts'
 import type { Deadlines } from './deadlines.ts'
 import type { Following } from './following.ts'
 import type { Peers } from './peers.ts'
@@ -89,9 +89,13 @@ export class Forward {
     const { following, io } = this.#options
     const sequence = ++this.#sequence
     this.#unsettled.add(sequence)
-    const { index, result } = await this.#held(() => this.#writeOnce(command, sequence)).finally(() =>
-      this.#unsettled.delete(sequence),
-    )
+    let written: WriteReply
+    try {
+      written = await this.#held(() => this.#writeOnce(command, sequence))
+    } finally {
+      this.#unsettled.delete(sequence)
+    }
+    const { index, result } = written
     if ('error' in result) throw new Refused(result.error)
     if (following.applied < index) await this.#applied(index, io.clock.now() + ownStoreWait)
     return { ...result, index }
@@ -122,15 +126,16 @@ export class Forward {
   /**
    * As the leader, for itself or for another agent. What `apply` would not understand must not get into the log: every
    * server would halt on it, at each start again.
+   * @param command what `data` says, if that is known
    * @throws BadRequest, TooLarge, NotLeader; see `Replica.propose`
    */
-  async lead(data: Uint8Array): Promise<WriteReply> {
+  async lead(data: Uint8Array, command?: SentCommand): Promise<WriteReply> {
     const { replica } = this.#options
     if (replica === undefined || replica.status.role !== 'leader') throw new NotLeader()
     if (data.length > commandBytesMax) {
       throw new TooLarge(`expected a command of at most ${commandBytesMax} bytes, received ${data.length}`)
     }
-    const { index, result } = await replica.propose(data, decodeCommand(data))
+    const { index, result } = await replica.propose(data, command ?? decodeCommand(data))
     return { index, result: result as Result }
   }
 
@@ -180,8 +185,9 @@ export class Forward {
     const { following } = this.#options
     // In the order they were begun: the first is the oldest.
     const [oldest = sequence] = this.#unsettled
-    const data = encodeCommand(command, [this.#origin, sequence, oldest - 1])
-    if (following.leading) return this.lead(data)
+    const sent: SentCommand = { ...command, from: [this.#origin, sequence, oldest - 1] }
+    const data = encodeCommand(sent)
+    if (following.leading) return this.lead(data, readsAs(sent))
     const request: WriteRequest = { cluster: following.cluster, data }
     return this.#ask('write', request) as Promise<WriteReply>
   }

@@ -4,6 +4,7 @@ const special = /[<>&\u2028\u2029]/g
 
 /** Compact JSON on one line. Map keys come in the order given: sort them first (`sorted`). */
 export function encode(value: unknown): string {
+  if (typeof value === 'boolean') return String(value)
   return JSON.stringify(value).replace(
     special,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,

@@ -110,11 +110,15 @@ export async function serve(
   }
 }
 
+const ordinaryHost = /^[\w.:[\]-]*$/
+
 /** False: nothing was done. */
 function answeredDirectly(direct: Direct, incoming: IncomingMessage, outgoing: ServerResponse): boolean {
   const { method = '', url = '', headers } = incoming
   // What may not come in whole has the framework's care.
   if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > bodyBytesMax) return false
+  // A host that is none is refused there too.
+  if (!ordinaryHost.test(headers.host ?? '')) return false
   const answer = direct(method, url, () => new IncomingRequest(incoming, outgoing))
   if (answer === undefined) return false
   if (answer instanceof Promise) void answer.then((settled) => write(outgoing, settled))

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { pack } from 'msgpackr/pack'
 import { anyCommand, check, node, service } from '../../test/store/samples.ts'
 import { BadRequest } from '../errors.ts'
-import { type Command, decodeCommand, encodeCommand } from './command.ts'
+import { type Command, decodeCommand, encodeCommand, readsAs, type SentCommand } from './command.ts'
 
 describe('commands', () => {
   it('are the same after encoding and decoding', () => {
@@ -29,6 +29,34 @@ describe('commands', () => {
   it('hold well-formed text only: a lone surrogate is replaced before it is in the log', () => {
     const decoded = decodeCommand(encodeCommand({ type: 'kv.delete', key: 'a\ud800' }))
     assert.deepEqual(decoded, { type: 'kv.delete', key: 'a\ufffd' })
+  })
+
+  it('read as they were sent, where that is said without reading them', () => {
+    const text = fc.string({ unit: 'binary' })
+    const set = fc.record(
+      { key: text, value: text, flags: fc.constantFrom('0', '42'), cas: fc.nat() },
+      { requiredKeys: ['key', 'value', 'flags'] },
+    )
+    const from: SentCommand['from'] = ['an origin', 3, 1]
+    let said = 0
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          anyCommand,
+          set.map((fields): Command => ({ type: 'kv.set', ...fields })),
+        ),
+        (command) => {
+          const sent: SentCommand = { ...command, from }
+          const read = readsAs(sent)
+          if (read === undefined) return
+          said++
+          assert.deepEqual(decodeCommand(encodeCommand(sent)), read)
+        },
+      ),
+    )
+    assert.ok(said > 0)
+    assert.equal(readsAs({ type: 'kv.set', key: 'a\ud800', value: '', flags: '0' }), undefined)
+    assert.throws(() => readsAs({ type: 'kv.set', key: 'a', value: '', flags: 'x' }), BadRequest)
   })
 
   const register = { type: 'catalog.register', node: node('n'), checks: [] }

@@ -108,6 +108,18 @@ export function decodeCommand(data: Uint8Array): SentCommand {
   return command as SentCommand
 }
 
+/**
+ * What `decodeCommand` would make of the bytes of `sent`, where that is known without reading them: of a set of a key, which
+ * is most of what is written, every text that is whole comes back as it is. Undefined: they have to be read.
+ * @throws BadRequest as `decodeCommand` does
+ */
+export function readsAs(sent: SentCommand): SentCommand | undefined {
+  if (sent.type !== 'kv.set') return undefined
+  operation(sent)
+  if (sent.from !== undefined) sender(sent.from)
+  return sent.key.isWellFormed() && sent.value.isWellFormed() ? sent : undefined
+}
+
 const shapes: Readonly<Record<Command['type'], (command: Fields) => void>> = {
   // The same alone as in a transaction.
   'kv.set': operation,

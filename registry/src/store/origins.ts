@@ -52,7 +52,7 @@ export class Origins {
     origin.last = index
     if (settled > origin.settled) {
       origin.settled = settled
-      for (const old of [...origin.results.keys()]) if (old <= settled) origin.results.delete(old)
+      for (const old of origin.results.keys()) if (old <= settled) origin.results.delete(old)
     }
     return result
   }
