@@ -39,8 +39,10 @@ export interface NodePlace {
   readonly local: Millis
   /** How far its wall clock is off. */
   wallOffset: Millis
-  /** Until then the process stands still: a stopped virtual machine, a garbage collection. */
+  /** Until then the process stands still: a stopped virtual machine, a garbage collection. May be moved while it does. */
   pausedUntil: Millis
+  /** What waits for that, in the order in which it came. */
+  held: (() => void)[]
   /** How much arrived during a pause and is not read yet. */
   backlog: number
   alive: boolean
@@ -85,6 +87,7 @@ export class World {
   place(name: string, addresses: NodePlace['addresses']): NodePlace {
     const world = this
     let [rate, since, local] = [1, this.now, 0]
+    let pausedUntil = 0
     const place: NodePlace = {
       name,
       disk: new SimulatedDisk(new Random(this.random.word())),
@@ -102,7 +105,14 @@ export class World {
         return local + (world.now - since) * rate
       },
       wallOffset: 0,
-      pausedUntil: 0,
+      get pausedUntil() {
+        return pausedUntil
+      },
+      set pausedUntil(wanted: Millis) {
+        pausedUntil = wanted
+        if (wanted <= world.now) world.#wake(place)
+      },
+      held: [],
       backlog: 0,
       alive: false,
       halted: undefined,
@@ -156,7 +166,7 @@ export class World {
     const later = (run: () => void) => {
       if (place.pausedUntil > this.now || place.backlog > 0) {
         place.backlog++
-        this.#nodeAt(place, Math.max(this.now, place.pausedUntil), () => {
+        this.#nodeAt(place, this.now, () => {
           place.backlog--
           run()
         })
@@ -184,11 +194,29 @@ export class World {
 
   #nodeAt(place: NodePlace, time: Millis, run: () => void): void {
     const { life } = place
-    this.at(time, () => {
+    const step = () => {
       if (!place.alive || place.life !== life) return
-      if (place.pausedUntil > this.now) this.#nodeAt(place, place.pausedUntil, run)
+      if (place.pausedUntil > this.now) this.#hold(place, step)
       else run()
-    })
+    }
+    this.at(time, step)
+  }
+
+  #hold(place: NodePlace, step: () => void): void {
+    place.held.push(step)
+    if (place.held.length === 1) this.at(place.pausedUntil, () => this.#wake(place))
+  }
+
+  /** The pause may be over: what was held happens, in the same order. */
+  #wake(place: NodePlace): void {
+    if (place.held.length === 0) return
+    if (place.pausedUntil > this.now) {
+      this.at(place.pausedUntil, () => this.#wake(place))
+      return
+    }
+    const { held } = place
+    place.held = []
+    for (const step of held) this.at(this.now, step)
   }
 
   /** Ticks a node every `interval` of its own clock as long as it lives. */
