@@ -7,6 +7,7 @@
  * another way, or to remember other things: look whether that was meant, and write down the new ones.
  */
 import assert from 'node:assert/strict'
+import { bugs } from '../seeded/bugs.ts'
 import { Patches } from '../seeded/patched.ts'
 import type { Proof } from './joined.ts'
 import type { Bounds } from './model.ts'
@@ -92,6 +93,17 @@ describe('every state of three cores', function () {
       holds({ failure })
       assert.ok(completed)
       assert.deepEqual({ count, steps }, counts, howToUpdate)
+    })
+  }
+
+  // What is held together must not hide what is found one by one, nor break where nothing does.
+  for (const { number, name, edits, bounds = {}, tails } of bugs.filter((bug) => [2, 4, 5].includes(bug.number))) {
+    it(`${name}: the proof goes through without it, and not with it`, async () => {
+      const options = tails === undefined ? {} : { tails, apart: true }
+      const file = 'test/explore/joined.ts'
+      const broken = await patches.load<typeof import('./joined.ts')>(`proof-${number}`, edits, file, 'raft/')
+      assert.ok(broken.prove(bounds, options).failure !== undefined)
+      holds(prove(bounds, options))
     })
   }
 })
