@@ -170,13 +170,13 @@ function blocking<T>(
   question: Question<T>,
 ): Promise<Indexed<T>> {
   const { cluster } = surface.identity
-  const { index: begun } = surface.view
   return waiting(surface, options, read.wait, client, question.topics, (over) => {
     const found = question.look(surface.view)
     if (over || found.index > read.index) return found
     // The store was put back from another history, which happens when a cluster is made anew from what is left of it: what
-    // the client knows at its index may never have been.
-    if (surface.identity.cluster !== cluster || surface.view.index < begun) return found
+    // the client knows at its index may never have been. A store that only goes back does so within its history, when it
+    // follows a server that is behind: there is nothing to say until it has caught up.
+    if (surface.identity.cluster !== cluster) return found
     // An empty state is answered with index 1.
     return read.freshness !== 'stale' && Math.max(1, surface.view.index) < read.index ? found : undefined
   })
