@@ -61,6 +61,7 @@ const logCounts = [
   'snapshots',
   'restarts',
   'repairs',
+  'undecided',
 ]
 
 const profiles: Record<string, Profile> = {

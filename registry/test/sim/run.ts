@@ -37,6 +37,8 @@ export interface RunResult {
   restarts: number
   /** Servers that lost their log or what was in it, and came back under another id. */
   repairs: number
+  /** 1: the search for an order of all operations did not come to an end. */
+  undecided: number
   /** How often each kind of fault came. */
   faultsByKind: Readonly<Record<string, number>>
   /** How much time passed. */
@@ -123,6 +125,7 @@ async function runSeed(
   )
   const nemesis = new Nemesis(world, cluster, random, plan, lies ? noDisks : invariants)
   let convergence = 0
+  let undecided = 0
   const passes = (condition: () => boolean, limit: Millis, step?: Millis) =>
     world.runWhile(() => failure === undefined && condition(), limit, step)
   try {
@@ -171,7 +174,7 @@ async function runSeed(
     if (!(await passes(() => ends().size > 1, patience))) {
       throw new Violation(`stores end at different indexes: ${[...ends()].join(', ')}`)
     }
-    if (failure === undefined) clients.finish()
+    if (failure === undefined && !clients.finish()) undecided = 1
   } catch (error) {
     failure ??= error as Error
   }
@@ -190,6 +193,7 @@ async function runSeed(
     snapshots: reference.snapshots,
     restarts: cluster.starts - cluster.members.size,
     repairs: cluster.repairs,
+    undecided,
     faultsByKind,
     simulated: world.now,
     convergence,

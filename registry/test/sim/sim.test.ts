@@ -13,6 +13,7 @@ describe('a cluster under faults', function () {
     let writes = 0
     let reads = 0
     let simulated = 0
+    let undecided = 0
     for (let seed = first; seed < first + seeds; seed++) {
       const result = await run(seed)
       if (result.failure !== undefined) {
@@ -29,10 +30,12 @@ describe('a cluster under faults', function () {
       writes += result.writes
       reads += result.reads + result.leaseReads
       simulated += result.simulated
+      undecided += result.undecided
     }
     // A cluster that does nothing keeps every promise.
     assert.ok(writes > seeds * 20 && reads > seeds * 10, `${writes} writes and ${reads} reads in ${seeds} seeds`)
     assert.ok(simulated >= seeds * 30_000)
+    assert.ok(undecided <= seeds / 100, `${undecided} histories of ${seeds} were not decided`)
   })
 
   it('does not keep them on disks that only say that they sync, and that is seen', async () => {
