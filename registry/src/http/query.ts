@@ -176,7 +176,8 @@ function blocking<T>(
     // The store was put back from another history, which happens when a cluster is made anew from what is left of it: what
     // the client knows at its index may never have been. A store that only goes back does so within its history, when it
     // follows a server that is behind: there is nothing to say until it has caught up.
-    if (surface.identity.cluster !== cluster) return found
+    // An agent that was just started learns which cluster it is in: that is no other one.
+    if (cluster !== '' && surface.identity.cluster !== cluster) return found
     // An empty state is answered with index 1.
     return read.freshness !== 'stale' && Math.max(1, surface.view.index) < read.index ? found : undefined
   })
@@ -197,7 +198,8 @@ export async function waiting<T>(
 ): Promise<T> {
   const deadline = options.clock.now() + wait + (options.random.fraction() * wait) / 16
   const settled = new AbortController()
-  const abandon = () => settled.abort()
+  // Nobody reads why; without a reason each would be an error with its own stack.
+  const abandon = () => settled.abort(null)
   client.addEventListener('abort', abandon)
   try {
     for (;;) {
@@ -212,7 +214,7 @@ export async function waiting<T>(
     }
   } finally {
     client.removeEventListener('abort', abandon)
-    settled.abort()
+    settled.abort(null)
   }
 }
 

@@ -246,6 +246,24 @@ describe('blocking queries', () => {
     }
   })
 
+  it('go on waiting when an agent that was just started learns which cluster it is in', async () => {
+    const node = new SingleNode()
+    await put(node, 'a', '1')
+    const { index, cluster } = node
+    node.cluster = ''
+    const { state, answer } = poll(node, `/v1/kv/a?stale&index=${index}&wait=10s`)
+    await settle()
+    const ahead = new SingleNode()
+    ahead.store.restore(node.store.snapshot())
+    ahead.store.apply(index + 1, encodeCommand(set('x', '1')))
+    node.cluster = cluster
+    node.store.restore(ahead.store.snapshot())
+    await settle()
+    assert.equal(state.done, false)
+    await node.advance(10_700)
+    assert.equal((await answer).status, 200)
+  })
+
   it('go on waiting through a restore that only brings this store forward', async () => {
     const { node, state, answer } = await parkedOn('/v1/kv/a')
     const ahead = new SingleNode()
