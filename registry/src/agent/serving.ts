@@ -149,7 +149,11 @@ async function follow(options: ServingOptions, body: unknown): Promise<FollowRep
     const over = io.clock.now() >= until
     if (index > replica.status.applied && cluster === following.cluster) {
       // We are behind somebody who was ahead of us: usually for a moment.
-      if (over) return behind(options, () => reply(undefined))
+      if (over) {
+        await behind(options)
+        if (index > replica.status.applied) return reply(undefined)
+        continue
+      }
     } else {
       const found = replica.committedAfter(index, term, followBytesMax)
       if (found === undefined) return reply(undefined)
@@ -169,13 +173,14 @@ async function follow(options: ServingOptions, body: unknown): Promise<FollowRep
 
 /**
  * What was committed is on a majority, so an observer is never ahead of the cluster, only of one server; it is better
- * served by another. Unless this one votes and follows a leader, and has been given the whole wait: then the log itself has
- * gone back, because somebody restored an old disk, and the observer must follow.
+ * served by another. Unless this one votes, and has just become as new as a quorum says that the cluster is: if it is behind
+ * even so, the log itself has gone back, because somebody restored an old disk, and the observer must follow. To follow a
+ * leader is not enough: one that was elected a moment ago does not know yet how much is committed.
  */
-function behind({ self, replica, following }: ServingOptions, goBack: () => FollowReply): FollowReply {
+async function behind({ self, replica, following, forward }: ServingOptions): Promise<void> {
   const votes = replica.status.configuration.servers.some(({ id, voter }) => id === self && voter)
   if (!votes || following.leader === '') throw new Busy('this server has not caught up; ask another one')
-  return goBack()
+  await forward.fresh(true)
 }
 
 function changed(following: Following, deadlines: Deadlines, until: Millis): Promise<void> {

@@ -114,4 +114,31 @@ describe('whole agents, stories', () => {
     await until('three that vote', () => life !== undefined && votersOf(life).length === 3, 60_000)
     assert.ok(!votersOf(life!).includes(former))
   })
+
+  it('an agent does not go back with servers that do not know yet, after a blackout, how far they had been', async () => {
+    const { world, agents, until, leader } = await cluster()
+    const { store } = agents.station('c1').life!
+    for (let count = 0; count < 100; count++) {
+      void agents.request(leader(), 'PUT', `/v1/kv/k/${count}`, `v${count}`)
+      await world.runFor(5)
+    }
+    const reached = store.index
+    const servers = agents.servers().map(({ name }) => name)
+    for (const name of servers) agents.down(name, false)
+    const disks = (delay: Millis) => {
+      for (const name of servers) world.nodes.get(name)!.diskFaults = { delayMin: delay, delayMax: delay, failure: 0 }
+    }
+    disks(100)
+    for (const name of servers) agents.start(name)
+    await until('a leader', () => agents.leader() !== undefined, 30_000)
+    // It knows what is committed only when an entry of its own is, which takes these disks long.
+    disks(3000)
+    const progress = () => agents.running().every(({ life }) => life.store.index >= reached)
+    await until(
+      'its going back, or the servers',
+      () => store.index < reached || (agents.leader() !== undefined && progress()),
+      40_000,
+    )
+    assert.ok(store.index >= reached, `it went from ${reached} to ${store.index}`)
+  })
 })
