@@ -26,7 +26,7 @@ export interface Found {
   index: Index
 }
 
-type KvSet = Extract<Command, { type: 'kv.set' | 'kv.lock' | 'kv.unlock' }>
+type KvSet = Extract<Command, { type: 'kv.set' }>
 type KvWrite = Extract<Command, { type: 'kv.set' | 'kv.lock' | 'kv.unlock' | 'kv.delete' }>
 
 const kvWrites: ReadonlySet<string> = new Set(['kv.set', 'kv.lock', 'kv.unlock', 'kv.delete'])
@@ -224,7 +224,7 @@ export class Ledger {
     const effect = 'value' in result && result.value
     const from = command.from?.slice(0, 2).join(' ')
     for (const operation of operations) {
-      if (operation.type !== 'kv.delete') this.#recordWrite(index, operation, effect, from)
+      if (operation.type === 'kv.set') this.#recordWrite(index, operation, effect, from)
     }
   }
 
