@@ -39,6 +39,16 @@ async function threeBatches() {
   return { bytes, start: end - lastLength, end }
 }
 
+/** Whether it waits for a disk that has died: all there is to do in memory is done after a turn of the loop. */
+async function neverEnds(save: Promise<void>): Promise<boolean> {
+  let ended = false
+  save.then(() => {
+    ended = true
+  })
+  await new Promise((resolve) => setImmediate(resolve))
+  return !ended
+}
+
 function lastNonZero(bytes: Buffer): number {
   let end = bytes.length
   while (end > 0 && bytes[end - 1] === 0) end--
@@ -221,6 +231,29 @@ describe('the write-ahead log', () => {
     assert.equal(recovered.entries.at(-1)!.index, 100)
     await wal.compact(1000)
     assert.equal(wal.segments, 1)
+    assert.deepEqual((await open(disk)).recovered.hardState, { term: 5, vote: 'me' })
+  })
+
+  it('keeps the hard state when a crash comes between the begin of a segment and its first batch', async () => {
+    const disk = new SimulatedDisk(new Random(1))
+    const options = { segmentBytes: 400, zeroBytes: 0 }
+    const { wal } = await open(disk, options)
+    await wal.save([state(5, 'me')])
+    let begun = false
+    const dying = disk.open(async (operation) => {
+      // The header and its file's name are there; the process dies before the batch.
+      if (operation === 'syncFolder' && begun) disk.crash(true)
+    })
+    const { wal: last } = await Wal.open(dying, folder, new Random(7), options)
+    begun = true
+    for (let index = 1, stopped = false; !stopped; index++) {
+      stopped = await neverEnds(last.save([entryRecord(index, 5)]))
+    }
+    const { wal: next } = await open(disk, options)
+    assert.equal(next.segments, 2)
+    await next.save([entryRecord(1, 5)])
+    await next.compact(1000)
+    assert.equal(next.segments, 1)
     assert.deepEqual((await open(disk)).recovered.hardState, { term: 5, vote: 'me' })
   })
 

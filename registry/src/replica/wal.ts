@@ -155,9 +155,10 @@ export class Wal {
       (this.#end > segmentHeaderLength && this.#end + bytes.length > this.#options.segmentBytes)
     ) {
       await this.#beginSegment()
-      if (this.#hardState !== undefined) {
-        bytes = encodeBatch(this.#life, this.#batch, [{ type: 'hardState', hardState: this.#hardState }, ...records])
-      }
+    }
+    // Also in a segment that was begun before a crash and has no batch yet: when the older ones go, so does what they say.
+    if (this.#end === segmentHeaderLength && this.#hardState !== undefined) {
+      bytes = encodeBatch(this.#life, this.#batch, [{ type: 'hardState', hardState: this.#hardState }, ...records])
     }
     const segment = this.#segments.at(-1)!
     const end = this.#end + bytes.length

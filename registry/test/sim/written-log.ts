@@ -27,6 +27,8 @@ export class WrittenLog {
   lastIndex: Index = 0
   readonly #terms = new Map<Index, Term>()
   readonly #pending = new Map<string, Written[]>()
+  /** A start is reading the disk: what it writes there again is read with the rest when it is done. */
+  #starting = false
   #named: { folder: string; index: Index }[] = []
   readonly #onEntry: OnEntry
 
@@ -105,7 +107,7 @@ export class WrittenLog {
 
   #wrote(file: string, at: number, chunk: Uint8Array | undefined): void {
     // Where a segment begins there is its header.
-    if (at === 0 || chunk === undefined) return
+    if (at === 0 || chunk === undefined || this.#starting) return
     this.#pending.set(file, recordsIn(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length), 0))
   }
 
