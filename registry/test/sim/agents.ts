@@ -152,7 +152,8 @@ export class Agents {
         this.#try(() => this.onStart(station))
         world.every(name, tickInterval, () => {
           agent.tick()
-          this.#try(() => this.#options.ledger.belongs(name, agent.identity.cluster))
+          // Before somebody leads it is not on any disk for sure.
+          if (agent.leader() !== '') this.#try(() => this.#options.ledger.belongs(name, agent.identity.cluster))
         })
         void agent.rejoin()
         void this.#join(name, agent)
