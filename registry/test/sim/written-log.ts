@@ -47,6 +47,7 @@ export class WrittenLog {
 
   /** The same disk, watched, for a life that begins: what the one before did not finish counts no more. */
   watch(disk: Disk): Disk {
+    this.#starting = true
     this.#pending.clear()
     this.#named = []
     return {
