@@ -315,6 +315,3 @@ export const bugs: readonly SeededBug[] = [
     edits: [{ file: 'gossip/membership.ts', find: '    this.#suspicions.delete(name)\n', replace: '' }],
   },
 ]
-
-/** What there is nothing yet to break in. */
-export const notYet: readonly { number: number; name: string; reason: string }[] = []

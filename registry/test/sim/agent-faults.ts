@@ -189,6 +189,9 @@ export class AgentNemesis {
         world.network.partition(groups)
         return
       }
+      case 'turns':
+        this.#turn(random.between(2, 5))
+        return
       case 'oneWay': {
         world.network.heal()
         if (random.chance(0.3)) return
@@ -280,6 +283,20 @@ export class AgentNemesis {
         ({ name, life }) => life !== undefined && agents.isUp(name) && votersOf(life).sort().join() === all.join(),
       )
     )
+  }
+
+  /** So long that others elect somebody, and so short that they would wait for this one. */
+  #turn(left: number): void {
+    const { world, agents, random } = this.#options
+    const leader = agents.leader()?.name
+    if (leader === undefined || left === 0 || !this.#active) return
+    const others = [...agents.stations.keys()].filter((name) => name !== leader)
+    world.note(`${leader}, who leads, is cut off`)
+    world.network.partition([[leader], others])
+    world.after(random.between(1500, 3000), () => {
+      world.network.heal()
+      world.after(random.between(100, 1000), () => this.#turn(left - 1))
+    })
   }
 
   #crash(name: string, keepCache: boolean): void {

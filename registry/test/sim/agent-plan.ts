@@ -27,6 +27,8 @@ export interface AgentPlan {
   /** A bit of a server's log or snapshot is another when it comes back: a new id, everything else as it was. */
   rots: boolean
   partitions: boolean
+  /** Whoever leads is cut off until another does, some times in a row: so the same one leads again, in the same life. */
+  turns: boolean
   oneWay: boolean
   /** A way from one to another is stopped up for seconds: nothing is lost, everything comes late. */
   clogs: boolean
@@ -61,6 +63,7 @@ export function drawAgentPlan(random: Random): AgentPlan {
     moves: random.chance(0.25),
     rots: random.chance(0.25),
     partitions: maybe(),
+    turns: random.chance(0.25),
     oneWay: maybe(),
     clogs: random.chance(0.25),
     pauses: maybe(),
