@@ -83,6 +83,7 @@ export class WrittenLog {
    * ends earlier, though nothing newer took the place of its end.
    */
   reread(disk: SimulatedDisk, snapshot: Index): { lost: Index | undefined } {
+    this.#starting = false
     const before = { lastIndex: this.lastIndex, terms: new Map(this.#terms) }
     this.#terms.clear()
     this.hardState = { term: 0, vote: '' }
