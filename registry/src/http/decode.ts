@@ -6,15 +6,29 @@
 import { BadRequest } from '../errors.ts'
 import { parseDuration } from '../health/duration.ts'
 import type { Millis } from '../model.ts'
+import { isUint64 } from './query.ts'
 
 const utf8 = new TextDecoder()
 
-/**
- * @param reviver as `JSON.parse` takes it
- * @throws BadRequest `Request decode failed: …`
- */
-export function parseJson(bytes: Uint8Array, reviver?: Reviver): unknown {
+/** @throws BadRequest `Request decode failed: …` */
+export function parseJson(bytes: Uint8Array): unknown {
+  return parse(utf8.decode(bytes), undefined)
+}
+
+/** The same, with whole numbers above 2^53 and below 2^64 as a bigint: the digits that they were written in. */
+export function parseJsonExactly(bytes: Uint8Array): unknown {
   const text = utf8.decode(bytes)
+  // Without so many digits in a row there is no such number, and a reviver costs much more than this look.
+  return parse(text, /\d{16}/.test(text) ? keepDigits : undefined)
+}
+
+function keepDigits(_name: string, value: unknown, context?: { source?: string }): unknown {
+  return typeof value === 'number' && !Number.isSafeInteger(value) && isUint64(context?.source ?? '')
+    ? BigInt(context?.source ?? '')
+    : value
+}
+
+function parse(text: string, reviver: Reviver): unknown {
   try {
     return JSON.parse(text, reviver)
   } catch {

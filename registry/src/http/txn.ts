@@ -9,10 +9,10 @@ import type { Operation, OperationResult, ReadOperation } from '../store/operati
 import { readBase64 } from './base64.ts'
 import { readBody } from './body.ts'
 import { badNodeId, catalogCheck, catalogService } from './catalog.ts'
-import { decodeFailed, Fields, parseJson } from './decode.ts'
+import { decodeFailed, Fields, parseJsonExactly } from './decode.ts'
 import { type Answer, type Asked, type Endpoint, type HttpOptions, json, text } from './endpoint.ts'
 import { consulPair } from './kv.ts'
-import { freshEnough, isUint64, localOnly, readOptions } from './query.ts'
+import { freshEnough, localOnly, readOptions } from './query.ts'
 import { isAnyAddress } from './registration.ts'
 import { consulCheck, consulNode, nodeService } from './shapes.ts'
 
@@ -115,18 +115,11 @@ function decoding<T>(read: () => T): T {
 }
 
 function listOf(bytes: Uint8Array): unknown[] {
-  // Flags above 2^53 come as the digits they were written in; nothing else has so many.
-  const value = parseJson(bytes, /\d{16}/.test(Buffer.from(bytes).toString('latin1')) ? keepDigits : undefined)
+  const value = parseJsonExactly(bytes)
   if (value === null) return []
   if (Array.isArray(value)) return value
   const kind = typeof value === 'boolean' ? 'bool' : typeof value
   throw decodeFailed(`json: cannot unmarshal ${kind} into Go value of type api.TxnOps`)
-}
-
-function keepDigits(_name: string, value: unknown, context?: { source?: string }): unknown {
-  return typeof value === 'number' && !Number.isSafeInteger(value) && isUint64(context?.source ?? '')
-    ? BigInt(context?.source ?? '')
-    : value
 }
 
 /** `reads`: whether Consul would have answered it as a read. */
@@ -137,12 +130,13 @@ const kinds = ['kv', 'node', 'service', 'check'] as const
 /** None when the operation is empty. A kind that is not known is refused: the transaction would do less than was asked. */
 function operationOf(given: unknown, datacenter: string): [] | [Operation | Wrong] {
   const fields = new Fields(given, 'api.TxnOp')
-  const named = kinds.filter((kind) => fields.has(kind))
-  if (given !== null) {
-    for (const name of Object.keys(given as object)) {
-      if (!kinds.some((kind) => kind === name.toLowerCase())) throw decodeFailed(`json: unknown field "${name}"`)
-    }
-  }
+  const names = given === null ? [] : Object.keys(given as object)
+  const unknown = names.find((name) => !kinds.includes(name.toLowerCase() as (typeof kinds)[number]))
+  if (unknown !== undefined) throw decodeFailed(`json: unknown field "${unknown}"`)
+  // One alone needs no look at the others, and is the usual case.
+  const named = (names.length === 1 ? [names[0]!.toLowerCase() as (typeof kinds)[number]] : kinds).filter((kind) =>
+    fields.has(kind),
+  )
   if (named.length > 1) throw decodeFailed(`expected one kind in an operation, received ${named.join(' and ')}`)
   switch (named[0]) {
     case undefined:
