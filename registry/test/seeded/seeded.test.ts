@@ -47,10 +47,12 @@ describe('seeded bugs', function () {
       }
     })
     const [hunter] = bug.hunters as [Hunter]
-    it(`${bug.name}: the ${hunter} find it`, async () => {
+    it(`${bug.name}: the ${hunter} find it, and nothing in that seed without it`, async () => {
       const first = firstSeed[bug.number] ?? 1
-      const { message } = await hunt(patches, bug, hunter, { first, seedsMax: seedsMax[hunter] })
+      const { message, seeds } = await hunt(patches, bug, hunter, { first, seedsMax: seedsMax[hunter] })
       assert.notEqual(message, undefined)
+      const control = await hunt(patches, noBug, hunter, { first: first + seeds - 1, seedsMax: 1 })
+      assert.equal(control.message, undefined)
     })
     if (explored.includes(bug.number)) {
       it(`${bug.name}: the explorer finds it, and says how it comes to be`, async () => {
