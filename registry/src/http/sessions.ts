@@ -17,6 +17,8 @@ const ttlMax: Millis = 24 * 3_600_000
 const lockDelayDefault = 15e9
 /** Numbers below this many nanoseconds are seconds: who wrote 15 did not mean nanoseconds (Consul's lockDelayMinThreshold). */
 const secondsBelow = 1000
+/** The most that a number here and a duration of Go's, of 64 bits, both hold: its client would read no list with more. */
+const nanosecondsMost = 2 ** 63 - 2 ** 10
 
 export function sessionEndpoints(surface: AgentSurface, options: HttpOptions): Endpoint[] {
   const read = (look: (view: View) => Indexed<Session[]>, asked: Asked) => answerRead(surface, options, asked, look)
@@ -80,7 +82,7 @@ async function destroy(surface: AgentSurface, asked: Asked): Promise<Answer> {
   localOnly(surface, asked.query.get('dc') ?? '')
   const id = named(asked.name)
   // Nobody is of an id that is no UUID, and so has ended already.
-  if (id.length !== 36) return json(asked, true)
+  if (!id.includes('-')) return json(asked, true)
   return json(asked, (await surface.write({ type: 'session.destroy', id })).value)
 }
 
@@ -144,15 +146,20 @@ function lockDelayOf(body: unknown): number {
   const given = Object.entries(body ?? {}).find(([name]) => /^lock_?delay$/i.test(name))?.[1]
   if (given === undefined || given === null) return lockDelayDefault
   let nanoseconds = 0
-  if (typeof given === 'number') nanoseconds = Math.trunc(given)
-  else if (typeof given === 'string') {
+  if (typeof given === 'number') {
+    if (!Number.isFinite(given)) {
+      throw decodeFailed('json: cannot unmarshal number into Go struct field .LockDelay of type float64')
+    }
+    nanoseconds = Math.trunc(given)
+  } else if (typeof given === 'string') {
     try {
       nanoseconds = Math.round(parseDuration(given) * 1e6)
     } catch (error) {
       throw decodeFailed((error as BadRequest).message)
     }
   }
-  return nanoseconds < secondsBelow ? nanoseconds * 1e9 : nanoseconds
+  if (nanoseconds < secondsBelow) nanoseconds *= 1e9
+  return Math.max(-nanosecondsMost, Math.min(nanosecondsMost, nanoseconds))
 }
 
 /** @throws Refused in Consul's words */

@@ -211,6 +211,17 @@ describe('locks', () => {
     assert.deepEqual(log.unlock('a', 'x'), { value: false })
   })
 
+  it('are let go by any spelling of the session that takes them', () => {
+    const log = begun()
+    const digits = one.replaceAll('-', '')
+    for (const spelled of [one.toUpperCase(), `-${digits.slice(0, 30)}--${digits.slice(30)}-`]) {
+      assert.deepEqual(log.lock('a', spelled), { value: true })
+      assert.equal(pair(log, 'a')?.session, one)
+      assert.deepEqual(log.unlock('a', spelled), { value: true })
+      assert.equal(pair(log, 'a')?.session, undefined)
+    }
+  })
+
   it('a plain set goes through, leaves the holder, and begins the count anew; a deletion takes the lock along', () => {
     const log = begun()
     log.lock('a', one, 'YQ==')

@@ -161,6 +161,12 @@ export function sessionId(text: string): { id: SessionId } | { error: string } {
   return { id: [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-') }
 }
 
+/** The id a client means, however it is spelled; nobody needs to live by it. As it stands when there can be none of it. */
+export function idMeant(text: string): SessionId {
+  const named = sessionId(text)
+  return 'error' in named ? text : named.id
+}
+
 /** A byte as Go's %#U shows it. */
 function goCharacter(byte: number): string {
   return `'${String.fromCharCode(byte)}'`

@@ -23,7 +23,7 @@ import { Kv } from './kv.ts'
 import type { LockDelay } from './locks.ts'
 import type { ReadOperation } from './operation.ts'
 import { Origins } from './origins.ts'
-import { missingSession, Sessions } from './sessions.ts'
+import { idMeant, missingSession, Sessions } from './sessions.ts'
 import { readSnapshot, SnapshotReader, type State, writeSnapshot } from './snapshot.ts'
 import { answer, transact } from './txn.ts'
 import type { Indexed, Location, Topic, View } from './view.ts'
@@ -205,7 +205,7 @@ export class Store implements View {
       }
       case 'kv.unlock': {
         if (command.session === '') return { error: missingSession }
-        return this.#kv.unlock(index, command, command.session.toLowerCase())
+        return this.#kv.unlock(index, command, idMeant(command.session))
       }
       case 'session.create':
         return this.#sessions.create(index, command.session, this.#catalog.rows)

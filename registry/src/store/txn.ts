@@ -9,7 +9,7 @@ import type { Catalog } from './catalog.ts'
 import type { Applied, Result } from './command.ts'
 import type { Kv } from './kv.ts'
 import type { Operation, OperationError, OperationResult, ReadOperation } from './operation.ts'
-import { missingSession, type Sessions } from './sessions.ts'
+import { idMeant, missingSession, type Sessions } from './sessions.ts'
 
 /**
  * Results travel to the agent that asked and are kept until it has them: how many characters they may have when the
@@ -113,7 +113,7 @@ function read({ kv, catalog: { rows } }: Written, operation: ReadOperation): Out
       const pair = kv.pair(key).value
       if (pair === undefined) return `failed to check session, key ${quoted(key)} doesn't exist`
       const holder = pair.session ?? ''
-      if (holder === session.toLowerCase()) return [withoutValue(pair)]
+      if (holder === idMeant(session)) return [withoutValue(pair)]
       return `failed session check for key ${quoted(key)}, current session ${quoted(holder)} != ${quoted(session)}`
     }
     case 'kv.absent':
@@ -157,7 +157,7 @@ function perform(state: Written, index: Index, operation: Operation): Outcome {
     case 'kv.unlock': {
       const { key, session } = operation
       if (session === '') return missingSession
-      if (!succeeded(kv.unlock(index, operation, session.toLowerCase()))) {
+      if (!succeeded(kv.unlock(index, operation, idMeant(session)))) {
         return `failed to unlock key ${quoted(key)}, lock isn't held, or is held by another session`
       }
       return [withoutValue(kv.pair(key).value as KvPair)]
