@@ -1,6 +1,7 @@
 /** The listener under the HTTP application: sockets, limits, and an orderly end.  [door] */
 import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Log } from '../io/io.ts'
 import { bodyBytesMax } from './body.ts'
@@ -58,8 +59,8 @@ export async function serve(
   const take = (incoming: IncomingMessage, outgoing: ServerResponse) => {
     if (direct === undefined || !answeredDirectly(direct, incoming, outgoing)) void listener(incoming, outgoing)
   }
-  /** The last answer begun on each connection. */
-  const latest = new WeakMap<Socket, ServerResponse>()
+  /** The last request of each connection. */
+  const latest = new WeakMap<Duplex, Latest>()
   const server = createServer(
     {
       maxHeaderSize: 64 * 1024,
@@ -71,22 +72,26 @@ export async function serve(
     },
     (incoming, outgoing) => {
       // Pipelined requests are answered one after the other: a read sees the write before it (RFC 9112 §9.3.2).
-      const before = latest.get(incoming.socket)
-      latest.set(incoming.socket, outgoing)
-      if (before === undefined || before.writableEnded) take(incoming, outgoing)
+      const last = latest.get(incoming.socket)?.outgoing
+      const before = last === undefined || last.writableEnded ? undefined : last
+      latest.set(incoming.socket, { incoming, outgoing, before })
+      if (before === undefined) take(incoming, outgoing)
       else before.once('close', () => void (outgoing.destroyed || take(incoming, outgoing)))
     },
   )
+  const refused = new WeakSet<Duplex>()
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || error.code === 'ECONNRESET') {
       socket.destroy()
       return
     }
-    const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
-    const message = `${status} ${STATUS_CODES[status]}`
-    socket.end(
-      `HTTP/1.1 ${message}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${message.length}\r\nConnection: close\r\n\r\n${message}`,
-    )
+    // The parser may complain again of what comes after.
+    if (refused.has(socket)) return
+    refused.add(socket)
+    // What came whole before has its own answer: taking this one for it, a client would believe that nothing was written.
+    const answering = wholeUnanswered(latest.get(socket))
+    if (answering === undefined) refuse(error, socket)
+    else answering.once('close', () => refuse(error, socket))
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(cannotListen(error, host, port, flag)))
@@ -108,6 +113,29 @@ export async function serve(
         server.closeIdleConnections()
       }),
   }
+}
+
+interface Latest {
+  incoming: IncomingMessage
+  outgoing: ServerResponse
+  /** Was not answered yet when this one came. */
+  before: ServerResponse | undefined
+}
+
+/** The last answer under way to a request that came whole; only the latest may be in pieces. */
+function wholeUnanswered(latest: Latest | undefined): ServerResponse | undefined {
+  const last = latest?.incoming.complete === false ? latest.before : latest?.outgoing
+  return last === undefined || last.writableEnded || last.destroyed ? undefined : last
+}
+
+/** Bytes that are no request. */
+function refuse({ code }: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable) return
+  const status = code === 'HPE_HEADER_OVERFLOW' ? 431 : code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
+  const message = `${status} ${STATUS_CODES[status]}`
+  socket.end(
+    `HTTP/1.1 ${message}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${message.length}\r\nConnection: close\r\n\r\n${message}`,
+  )
 }
 
 const ordinaryHost = /^[\w.:[\]-]*$/

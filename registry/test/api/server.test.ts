@@ -154,6 +154,30 @@ for (const way of ['all through the framework', 'the hot endpoints answered dire
       assert.match(answer, /\["a","b"\]$/)
     })
 
+    it('does not begin a pipelined request of a client that is gone', async () => {
+      await node.ask('PUT', '/v1/kv/a', '1')
+      const wait = `GET /v1/kv/a?index=${node.index}&wait=60s HTTP/1.1\r\nHost: x\r\n\r\n`
+      const socket = connect(listening.port, listening.host)
+      socket.on('error', () => {})
+      socket.write(`${wait}${wait}PUT /v1/kv/late HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1`)
+      await until('the parked queries', () => node.parked === 1)
+      socket.destroy()
+      await until('the parked queries', () => node.parked === 0)
+      await get('/v1/status/leader')
+      assert.equal(node.parked, 0)
+      assert.equal(node.store.kv('late').value, undefined)
+    })
+
+    it('answers what came whole before it refuses what follows', async () => {
+      const put = 'PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1'
+      const answer = await raw(`${put}nonsense`)
+      assert.deepEqual(answer.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 400'])
+      assert.equal(node.store.kv('a').value?.value, 'MQ==')
+      const broken = await raw(`${put}PUT /v1/kv/b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`)
+      assert.deepEqual(broken.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 400'])
+      assert.equal(node.store.kv('b').value, undefined)
+    })
+
     it('stops with long polls parked and connections idle', async () => {
       await node.ask('PUT', '/v1/kv/a', '1')
       const idle = raw('GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n')
