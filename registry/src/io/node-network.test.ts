@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
-import { type AddressInfo, connect, createServer, type Server } from 'node:net'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import type { Address } from '../model.ts'
 import { frameHeader, frameLengthMax } from './frames.ts'
 import { type Listen, type NetworkLimits, NodeNetwork } from './node-network.ts'
@@ -129,6 +130,50 @@ describe('the real network', () => {
     assert.match(reason.message, /too many bytes wait for 127\.0\.0\.1/)
     await a.close()
     await new Promise((resolve) => deaf.close(resolve))
+  })
+
+  it('answers together what asks in one go whether it still reads', async () => {
+    const b = await open()
+    b.onFrame('rpc', (_bytes, reply) => reply(Buffer.from('done')))
+    const asked = 200_000
+    const socket = connect(at(b, 'rpc')).pause()
+    socket.write(Buffer.alloc(asked * frameHeader(Buffer.alloc(0)).length))
+    socket.write(Buffer.concat([frameHeader(Buffer.from('last')), Buffer.from('last')]))
+    let answered = Buffer.alloc(0)
+    socket.on('data', (bytes) => {
+      answered = Buffer.concat([answered, bytes])
+    })
+    socket.resume()
+    while (!answered.includes('done')) await once(socket, 'data')
+    assert.ok(answered.length > 'done'.length + 4, 'none of them was answered')
+    assert.ok(answered.length < asked, `${answered.length} bytes of answers`)
+    socket.destroy()
+  })
+
+  it('makes another connection for what comes while an idle one is being closed', async () => {
+    // Answers whether it reads, and takes its time to close.
+    const sockets: Socket[] = []
+    const slow: Server = createServer({ allowHalfOpen: true }, (socket) => {
+      sockets.push(socket)
+      socket.on('error', () => {})
+      socket.on('data', () => socket.write(frameHeader(Buffer.alloc(0))))
+    })
+    await new Promise<void>((resolve) => slow.listen(0, '127.0.0.1', resolve))
+    const { port } = slow.address() as AddressInfo
+    const ended = new Promise<void>((resolve) =>
+      slow.once('connection', (socket: Socket) => socket.once('end', resolve)),
+    )
+    const a = await open({ rpc: loopback }, { silenceMax: 200, idleMax: 1 })
+    a.frame('rpc', { host: '127.0.0.1', port }, Buffer.from('one'))
+    await ended
+    const second = new Promise<string>((resolve, reject) => {
+      slow.once('connection', (socket: Socket) => socket.once('data', () => resolve('arrived')))
+      a.frame('rpc', { host: '127.0.0.1', port }, Buffer.from('two'), reject)
+    })
+    assert.equal(await second, 'arrived')
+    for (const socket of sockets) socket.destroy()
+    await a.close()
+    await new Promise((resolve) => slow.close(resolve))
   })
 
   it('ends a connection that does not speak in frames, and serves the others', async () => {

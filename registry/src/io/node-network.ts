@@ -118,8 +118,9 @@ export class NodeNetwork implements Network {
     }
     const key = `${channel} ${addressText(to)}`
     const known = this.#outgoing.get(key)
-    // One that has just failed is there until its socket has closed.
-    const connection = known === undefined || known.socket.destroyed ? this.#connect(channel, to, key) : known
+    // One that has just failed, or was ended because it was idle, is there until its socket has closed.
+    const usable = known !== undefined && !known.socket.destroyed && !known.socket.writableEnded
+    const connection = usable ? known : this.#connect(channel, to, key)
     const { socket } = connection
     if (socket.writableLength + bytes.length > this.#limits.queueBytesMax) {
       this.#fail(onFailed, new Error(`too many bytes wait for ${addressText(to)}`))
@@ -206,8 +207,9 @@ export class NodeNetwork implements Network {
       else write(socket, frameHeader(bytes), bytes)
     }
     this.#read(channel, socket, (frame) => {
-      if (frame.length === 0) write(socket, frameHeader(nothing), nothing)
-      else this.#receive(channel, frame, reply)
+      if (frame.length > 0) this.#receive(channel, frame, reply)
+      // Whatever waits to leave is as good an answer; and who asks without reading must not make us keep the answers.
+      else if (socket.writableLength === 0) write(socket, frameHeader(nothing), nothing)
     })
     socket.on('close', () => this.#incoming.delete(socket))
   }
