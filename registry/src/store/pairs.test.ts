@@ -143,6 +143,26 @@ describe('keys and values, packed', () => {
     )
   })
 
+  it('take little more memory than their bytes, also when they come in reverse behind a full leaf', () => {
+    const memory = (pairs: Pairs) => {
+      const pieces = [...pairs.packed(Number.POSITIVE_INFINITY)].flatMap((portion) => portion.pieces)
+      const sum = (sizes: number[]) => sizes.reduce((all, each) => all + each, 0)
+      return {
+        bytes: sum(pieces.map(({ length }) => length)),
+        held: sum(pieces.map(({ buffer }) => buffer.byteLength)),
+      }
+    }
+    const before = new Pairs()
+    // Somewhere in here a leaf is full to the last row.
+    for (let filled = 0; filled < 400; filled++) {
+      put(before, pairOf(`a/${String(filled).padStart(4, '0')}`, 'YQ=='))
+      const pairs = before.clone()
+      for (let at = 200; at > 0; at--) put(pairs, pairOf(`b/${String(at).padStart(4, '0')}`, 'YQ=='))
+      const { bytes, held } = memory(pairs)
+      assert.ok(held < 3 * bytes, `${held} bytes are held for ${bytes}, with ${filled + 1} keys before`)
+    }
+  })
+
   it('take rows from outside only in order, and only whole', () => {
     const bytes = (...keys: string[]) =>
       Buffer.concat(keys.map((each) => new PairWriter().row(pairOf(each, 'YQ==')).copy()))

@@ -267,8 +267,11 @@ export class Pairs {
   #split(separator: string, leaf: Leaf, { at, end, row }: { at: number; end: number; row: Buffer }): void {
     const { bytes, used } = leaf
     if (at === used) {
-      // Behind everything: what is here stays full, as with all keys that come in order.
-      this.#addLeaves(row)
+      // Behind everything: what is here stays full, as with all keys that come in order. To a next leaf that holds little,
+      // so that of keys that come in reverse, each of them just behind here, not every one has a leaf to itself.
+      const after = this.#leaves.nextHigherPair(separator)
+      if (after !== undefined && row.length + after[1].used <= joinedBytes) this.#prepend(row, after)
+      else this.#addLeaves(row)
       return
     }
     const all = Buffer.concat([bytes.subarray(0, at), row, bytes.subarray(end, used)])
@@ -278,6 +281,16 @@ export class Pairs {
     leaf.last = lastRow(leaf.bytes, cut)
     if (cut > leafBytes && leaf.last > 0) this.#halve(separator, leaf)
     this.#addLeaves(all.subarray(cut))
+  }
+
+  /** Puts a row that comes before all of the leaf into it. */
+  #prepend(row: Buffer, [separator, leaf]: [string, Leaf]): void {
+    const used = row.length + leaf.used
+    const bytes = withRoom(row, roomFor(used))
+    leaf.bytes.copy(bytes, row.length, 0, leaf.used)
+    this.#leaves.delete(separator)
+    const first = orderKey(this.#row.open(row, 0).key)
+    this.#leaves.set(first, { owner: this.#owner, bytes, used, last: row.length + leaf.last })
   }
 
   /** A leaf with one long row among short ones. */
