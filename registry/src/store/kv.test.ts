@@ -257,4 +257,50 @@ describe('keys and values', () => {
       { numRuns: 200 },
     )
   })
+
+  it('the index under a prefix is that of the last removal of all under a shorter one too, wherever others are', () => {
+    const key = fc.string({ unit: fc.constantFrom('a', 'b', '\uffee', '\u{10000}'), maxLength: 4 })
+    const what = fc.constantFrom('set' as const, 'delete' as const, 'deleteUnder' as const)
+    fc.assert(
+      fc.property(
+        fc.array(fc.record({ what, key }), { maxLength: 30 }),
+        fc.array(key, { minLength: 5 }),
+        (steps, asked) => {
+          const log = new Log()
+          const keys = new Map<string, number>()
+          const gone = new Map<string, { index: number; treeIndex: number }>()
+          let changed = 1
+          for (const [at, step] of steps.entries()) {
+            if (step.what === 'set') log.set(step.key, Buffer.from([at]).toString('base64'))
+            else if (step.what === 'delete') log.delete(step.key)
+            else log.delete(step.key, { recurse: true })
+            const index = log.last
+            const under = [...keys.keys()].filter((each) => each.startsWith(step.key))
+            const tree = step.what === 'deleteUnder'
+            if (step.what === 'set') keys.set(step.key, index)
+            else if (tree ? under.length > 0 : keys.has(step.key)) {
+              for (const each of tree ? under : [step.key]) keys.delete(each)
+              gone.set(step.key, { index, treeIndex: tree ? index : (gone.get(step.key)?.treeIndex ?? 0) })
+            } else continue
+            changed = index
+          }
+          for (const prefix of asked.filter((each) => each !== '')) {
+            const indexes = [...keys].filter(([each]) => each.startsWith(prefix)).map(([, index]) => index)
+            for (const [each, { index, treeIndex }] of gone) {
+              if (each.startsWith(prefix)) indexes.push(index)
+              else if (prefix.startsWith(each)) indexes.push(treeIndex)
+            }
+            assert.equal(log.store.kvUnder(prefix).index, Math.max(0, ...indexes) || changed, JSON.stringify(prefix))
+          }
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+
+  it('a prefix of a whole request is looked up before the time of a test is over', () => {
+    log.set('a', 'YQ==')
+    log.delete('', { recurse: true })
+    assert.equal(log.store.kvUnder('\u{10000}'.repeat(120_000)).index, log.last)
+  })
 })

@@ -219,11 +219,31 @@ export class Kv {
     this.#tombstones.eachUnder(orderKey(prefix), (tombstone) => {
       index = Math.max(index, tombstone.index)
     })
-    // The removal of everything under a shorter prefix left one tombstone, there.
-    for (let length = 0; length < prefix.length; length++) {
-      index = Math.max(index, this.#tombstones.get(orderKey(prefix.slice(0, length)))?.treeIndex ?? 0)
-    }
+    index = Math.max(index, this.#treeIndexAbove(orderKey(prefix)))
     return index === 0 ? this.#tableIndex : index
+  }
+
+  /**
+   * Of the removals of everything under a shorter prefix, each of which left one tombstone, there. From the longest on, past
+   * all lengths at which there is none: a prefix may be as long as a request, and looked up at every length it would cost the
+   * square of that.
+   */
+  #treeIndexAbove(place: string): Index {
+    let index = 0
+    let length = place.length - 1
+    while (length >= 0) {
+      const before = this.#tombstones.atOrBefore(place.slice(0, length))
+      if (before === undefined) break
+      const common = commonLength(place, before.key)
+      if (common < before.key.length) {
+        // Whatever goes further along `place` than this one does comes after it, and would have been found instead.
+        length = common
+        continue
+      }
+      index = Math.max(index, before.row.treeIndex)
+      length = common - 1
+    }
+    return index
   }
 
   /** With its holder, if any. */
@@ -261,6 +281,14 @@ export class Kv {
     this.#burials.push(tombstone)
     this.#changed = index
   }
+}
+
+/** How many units two texts begin with in common. */
+function commonLength(one: string, other: string): number {
+  const most = Math.min(one.length, other.length)
+  let length = 0
+  while (length < most && one.charCodeAt(length) === other.charCodeAt(length)) length++
+  return length
 }
 
 function emptyState(): KvState {

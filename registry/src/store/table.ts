@@ -114,6 +114,12 @@ export class Table<Row> {
     return this.#tree.get(key)
   }
 
+  /** The row at the key, or the last one before it. */
+  atOrBefore(key: string): { key: string; row: Row } | undefined {
+    const found = this.#tree.getPairOrNextLower(key)
+    return found && { key: found[0], row: found[1] }
+  }
+
   set(key: string, row: Row): void {
     this.#tree.set(key, row)
   }
