@@ -22,10 +22,11 @@ import { expectWhole, type NodeFile, openNodeFile } from './node-file.ts'
 import { Observer } from './observer.ts'
 import { frameKind, Peers } from './peers.ts'
 import { Reconciler } from './reconciler.ts'
-import { type StatusReply, serve } from './serving.ts'
+import { serve } from './serving.ts'
 import { type RenewReply, Sessions } from './sessions.ts'
 import { SettledLocal } from './settled.ts'
 import { statistics } from './statistics.ts'
+import { askStatuses } from './statuses.ts'
 import type { AgentSurface, Fresh, Freshness, Identity, LocalSurface, Pool, Written } from './surface.ts'
 import { consulServiceId, Sync } from './sync.ts'
 import { Voter } from './voter.ts'
@@ -65,7 +66,6 @@ const lostRowsPause: Millis = 1_000
 const promoteInterval: Millis = 500
 const leavingLasts: Millis = 30_000
 const transferWait: Millis = 3_000
-const statusTimeout: Millis = 1_000
 const letGoPause: Millis = 100
 /** A registration that the catalog does not have by then is answered all the same. */
 const settleWait: Millis = 1_000
@@ -621,7 +621,7 @@ export class Agent implements AgentSurface {
       io: this.#io,
       situation: async () => {
         await this.read('consistent')
-        const statuses = await this.#statuses(replica)
+        const statuses = await askStatuses(this.#peers, this.#servers(), replica.status.configuration)
         const members = this.members('lan')
         const names = new Set(members.map(({ name }) => name.toLowerCase()))
         const nodes = this.#store.nodes().value.map(({ name }) => name)
@@ -680,21 +680,6 @@ export class Agent implements AgentSurface {
       this.#lookingAgain = false
       this.#leader?.wake()
     })
-  }
-
-  /** Asks the servers that do not vote yet how far they are and whose they are. Silent ones are left out. */
-  async #statuses(replica: Replica): Promise<Map<NodeId, StatusReply>> {
-    const voters = new Set(replica.status.configuration.servers.flatMap(({ id, voter }) => (voter ? [id] : [])))
-    const statuses = new Map<NodeId, StatusReply>()
-    const others = this.#servers().filter(({ id }) => !voters.has(id))
-    await Promise.all(
-      others.map(async ({ id, rpc }) => {
-        const asked = this.#peers.ask(rpc, 'status', null, statusTimeout)
-        const reply = (await asked.catch(() => undefined)) as StatusReply | undefined
-        if (reply !== undefined) statuses.set(id, reply)
-      }),
-    )
-    return statuses
   }
 
   #bootstrapReconciler(replica: Replica, promise: BootstrapPromise): Reconciler | undefined {

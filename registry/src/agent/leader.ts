@@ -42,7 +42,7 @@ export interface Situation {
   configuration: Configuration
   /** Servers that asked to be let go, and may still look alive. */
   leaving: ReadonlySet<NodeId>
-  /** What the servers that do not vote yet say of themselves; those that did not answer are absent. */
+  /** What servers that do not vote yet, or moved, say of themselves; those that did not answer are absent. */
   statuses: ReadonlyMap<NodeId, ServerStatus>
   commit: Index
   /** Gossip has not known this node for long enough to say that it is gone. */
@@ -215,10 +215,11 @@ function memberChange(situation: Situation): Duty | undefined {
     }
     // Another process with this id lives where the configuration says: a copied data directory, not one that moved.
     if (listed !== undefined && lives(members, datacenter, listed)) continue
-    // One of another cluster must not be taken over: its log is a different history.
+    // Gossip may be old: only who answers there, under this id, comes in, moves, or takes another one's place.
     const status = statuses.get(server.id)
-    if (listed === undefined && (status === undefined || !['', configuration.cluster].includes(status.cluster)))
-      continue
+    if (status === undefined) continue
+    // One of another cluster must not be taken over: its log is a different history.
+    if (listed === undefined && !['', configuration.cluster].includes(status.cluster)) continue
     // A wiped server is a new id that replaces the dead one, so that nobody votes twice.
     const former = configuration.servers.find(
       ({ id, address: theirs }) =>

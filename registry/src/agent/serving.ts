@@ -7,15 +7,14 @@ import type { BootstrapPromise, BootstrapRequest } from './bootstrap.ts'
 import type { Deadlines } from './deadlines.ts'
 import type { Following } from './following.ts'
 import type { Forward, ReadReply, ReadRequest, WriteReply, WriteRequest } from './forward.ts'
-import type { ServerStatus } from './leader.ts'
 import type { FollowReply, FollowRequest, StateReply, StateRequest } from './observer.ts'
 import type { Peers } from './peers.ts'
 import type { RenewReply, RenewRequest, Sessions } from './sessions.ts'
+import type { StatusReply } from './statuses.ts'
 
 export interface LeaveRequest {
   id: NodeId
 }
-export type StatusReply = ServerStatus
 
 export interface ServingOptions {
   io: Io
@@ -64,7 +63,7 @@ export function serve(options: ServingOptions): void {
   })
   // The leader of another cluster must not take in one that lost the log of its own.
   const cluster = () => (following.cluster === '' ? (options.lost()?.cluster ?? '') : following.cluster)
-  peers.answer('status', (): StatusReply => ({ applied: replica.status.applied, cluster: cluster() }))
+  peers.answer('status', (): StatusReply => ({ id: options.self, applied: replica.status.applied, cluster: cluster() }))
   peers.answer('leave', async (body) => {
     await options.onLeave(fields<LeaveRequest>(body, { id: 'string' }).id)
     return true
