@@ -7,8 +7,8 @@ const absenceMax: Millis = 60_000
 export const serverAbsenceMax: Millis = 20_000
 
 /**
- * Nodes that are in the catalog, or servers that are in the configuration, and not in the pool. A leader that has just been started knows few members yet, and they
- * are there all the same; who was forgotten before our eyes is gone at once.
+ * Nodes that are in the catalog, or servers that are in the configuration, and not in the pool. A leader that has just
+ * been started knows few members yet, and they are there all the same; who was forgotten before our eyes is gone at once.
  */
 export class Absences {
   readonly #longest: Millis

@@ -223,6 +223,13 @@ describe('transactions', () => {
     assert.equal(log.store.transaction([{ type: 'kv.tree', key: 'big/' }]).results?.length, 8)
   })
 
+  it('whose sets answer too much change nothing either', () => {
+    const keys = Array.from({ length: 64 }, (_, n) => `${n}${'k'.repeat(resultCharactersMax / 60)}`)
+    const failed = transact(...keys.map((key) => set(key, 'YQ==')))
+    assert.match(whatOf(failed)?.[0]?.[1] ?? '', /^results of a transaction that writes must not exceed \d+ characters/)
+    assert.deepEqual(log.store.kvKeys('').value, [])
+  })
+
   it('of many sets give the state that as many single ones give', () => {
     const keys = Array.from({ length: 640 }, (_, n) => `key/${(n * 7919) % 640}`)
     for (let from = 0; from < keys.length; from += 64) {

@@ -4,9 +4,9 @@
  * are kept from before, and put back; a transaction of plain sets and deletes costs no more than they do. Error texts are
  * those of Consul 1.8, which goes on after a failure and names all of them.
  */
-import type { Check, Index, KvPair, Node, Service } from '../model.ts'
+import type { Check, Index, KvPair, Node, NodeName, Service } from '../model.ts'
 import type { Catalog } from './catalog.ts'
-import type { Applied, Result } from './command.ts'
+import type { Applied, Command, Result } from './command.ts'
 import type { Kv } from './kv.ts'
 import type { Operation, OperationError, OperationResult, ReadOperation } from './operation.ts'
 import { idMeant, missingSession, type Sessions } from './sessions.ts'
@@ -16,6 +16,8 @@ import { idMeant, missingSession, type Sessions } from './sessions.ts'
  * transaction went through the log. Well below the longest frame, whatever the characters are.
  */
 export const resultCharactersMax = 2 * 1024 * 1024
+
+type Registration = Extract<Command, { type: 'catalog.register' }>
 
 export interface Written {
   readonly kv: Kv
@@ -70,19 +72,31 @@ function run<Kind>(operations: readonly Kind[], each: (operation: Kind) => Outco
 }
 
 function sizeOf(result: OperationResult): number {
-  return result.type === 'kv' ? result.pair.key.length + result.pair.value.length + 100 : JSON.stringify(result).length
+  return result.type === 'kv' ? pairSize(result.pair.key, result.pair.value) : JSON.stringify(result).length
+}
+
+function pairSize(key: string, value: string): number {
+  return key.length + value.length + 100
 }
 
 /** What puts back the state of now; empty when nothing can fail, or nothing is written. */
 function savepoint({ kv, sessions, catalog }: Written, operations: readonly Operation[]): (() => void)[] {
-  if (operations.every(alwaysSucceeds)) return []
+  if (operations.every(alwaysSucceeds) && echoed(operations) <= resultCharactersMax) return []
   // What is lost in the catalog may end a session, which lets go of keys.
   if (operations.some(writesCatalog)) return [catalog.savepoint(), sessions.savepoint(), kv.savepoint()]
   return operations.some(writesKv) ? [kv.savepoint()] : []
 }
 
-function alwaysSucceeds(operation: Operation): boolean {
+type PlainWrite = Extract<Operation, { type: 'kv.set' | 'kv.delete' }>
+
+/** By itself; all of them together may still answer too much. */
+function alwaysSucceeds(operation: Operation): operation is PlainWrite {
   return (operation.type === 'kv.set' || operation.type === 'kv.delete') && operation.cas === undefined
+}
+
+/** Sets answer the pair without its value. */
+function echoed(operations: readonly PlainWrite[]): number {
+  return operations.reduce((sum, { type, key }) => sum + (type === 'kv.set' ? pairSize(key, '') : 0), 0)
 }
 
 function writesKv({ type }: Operation): boolean {
@@ -185,17 +199,8 @@ function perform(state: Written, index: Index, operation: Operation): Outcome {
       if (staleSet(cas, rows.service(operation.node, service.id))) {
         return `failed to set service ${quoted(service.id)} on node ${quoted(operation.node)}, index is stale`
       }
-      const node = rows.node(operation.node)
-      if (node === undefined) return 'Missing node registration'
-      const done = catalog.register(index, {
-        type: 'catalog.register',
-        node,
-        service,
-        checks: [],
-        skipNodeUpdate: true,
-      })
-      if ('error' in done) return reasonOf(done.error)
-      return [{ type: 'service', service: rows.service(node.name, service.id) as Service }]
+      const failed = registerOn(catalog, index, operation.node, { service, checks: [] })
+      return failed ?? [{ type: 'service', service: rows.service(operation.node, service.id) as Service }]
     }
     case 'service.delete': {
       const { node, id, cas } = operation
@@ -210,16 +215,8 @@ function perform(state: Written, index: Index, operation: Operation): Outcome {
       if (staleSet(cas, rows.check(operation.node, check.id))) {
         return `failed to set check ${quoted(check.id)} on node ${quoted(operation.node)}, index is stale`
       }
-      const node = rows.node(operation.node)
-      if (node === undefined) return 'Missing node registration'
-      const done = catalog.register(index, {
-        type: 'catalog.register',
-        node,
-        checks: [check],
-        skipNodeUpdate: true,
-      })
-      if ('error' in done) return reasonOf(done.error)
-      return [{ type: 'check', check: rows.check(node.name, check.id) as Check }]
+      const failed = registerOn(catalog, index, operation.node, { checks: [check] })
+      return failed ?? [{ type: 'check', check: rows.check(operation.node, check.id) as Check }]
     }
     case 'check.delete': {
       const { node, id, cas } = operation
@@ -232,6 +229,19 @@ function perform(state: Written, index: Index, operation: Operation): Outcome {
     default:
       return read(state, operation)
   }
+}
+
+/** On a node that is there, and is not changed by it. Undefined: done. Otherwise why not. */
+function registerOn(
+  catalog: Catalog,
+  index: Index,
+  name: NodeName,
+  what: Pick<Registration, 'service' | 'checks'>,
+): string | undefined {
+  const node = catalog.rows.node(name)
+  if (node === undefined) return 'Missing node registration'
+  const done = catalog.register(index, { type: 'catalog.register', node, skipNodeUpdate: true, ...what })
+  return 'error' in done ? reasonOf(done.error) : undefined
 }
 
 function succeeded(result: Result): boolean {

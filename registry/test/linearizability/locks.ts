@@ -30,6 +30,28 @@ export type LockInput =
 /** `session` '': nobody holds it. */
 export type LockFound = Found & { session: string; lockIndex: number }
 
+/** The answer to a get of one key, as the body of its 200, or '' where there was none. */
+export function lockFound(body: string): LockFound | undefined {
+  const [pair] = body === '' ? [] : (JSON.parse(body) as AnsweredPair[])
+  return (
+    pair && {
+      value: Buffer.from(pair.Value ?? '', 'base64').toString(),
+      modifyIndex: pair.ModifyIndex,
+      createIndex: pair.CreateIndex,
+      session: pair.Session ?? '',
+      lockIndex: pair.LockIndex,
+    }
+  )
+}
+
+interface AnsweredPair {
+  Value: string | null
+  Session?: string
+  LockIndex: number
+  CreateIndex: number
+  ModifyIndex: number
+}
+
 export type LockOutput =
   | { type: 'read'; found: LockFound | undefined; index?: number }
   | { type: 'written'; done: boolean; index?: number }

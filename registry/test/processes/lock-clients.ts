@@ -4,7 +4,7 @@
  */
 import { Agent } from 'node:http'
 import { Random } from '../../src/io/random.ts'
-import type { LockFound, LockInput, LockOutput, LockRecorder } from '../linearizability/locks.ts'
+import { type LockInput, type LockOutput, type LockRecorder, lockFound } from '../linearizability/locks.ts'
 import { type Answer, ask, certainlyNot, expectNamed } from './clients.ts'
 import type { Host } from './cluster.ts'
 
@@ -50,14 +50,6 @@ interface Session {
   renewed: number
   tried: number
   destroy: Extract<LockInput, { type: 'destroy' }>
-}
-
-interface Pair {
-  LockIndex: number
-  Value: string | null
-  Session?: string
-  CreateIndex: number
-  ModifyIndex: number
 }
 
 const keysOf = (group: number) => [`lock/${group}/a`, `lock/${group}/b`]
@@ -173,14 +165,7 @@ export class LockClient {
       if (answer.kind === 'answer') this.#expectNamed(answer)
       return
     }
-    const [pair] = answer.status === 200 ? (JSON.parse(answer.text) as Pair[]) : []
-    const found: LockFound | undefined = pair && {
-      value: Buffer.from(pair.Value ?? '', 'base64').toString(),
-      modifyIndex: pair.ModifyIndex,
-      createIndex: pair.CreateIndex,
-      session: pair.Session ?? '',
-      lockIndex: pair.LockIndex,
-    }
+    const found = lockFound(answer.status === 200 ? answer.text : '')
     call.returned({ type: 'read', found, index: answer.index }, performance.now())
   }
 

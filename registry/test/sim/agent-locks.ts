@@ -7,7 +7,7 @@ import type { Millis } from '../../src/model.ts'
 import type { Command } from '../../src/store/command.ts'
 import type { Store } from '../../src/store/store.ts'
 import { check, complaint } from '../linearizability/check.ts'
-import { type LockFound, type LockInput, type LockOutput, LockRecorder, lockModel } from '../linearizability/locks.ts'
+import { type LockInput, type LockOutput, LockRecorder, lockFound, lockModel } from '../linearizability/locks.ts'
 import { anyone, brief, type ClientsOptions, expectHonest, indexOf, isCertainlyNot } from './agent-answers.ts'
 import type { Answered } from './agent-requests.ts'
 import { Violation } from './checkers.ts'
@@ -35,14 +35,6 @@ interface Group {
   operations: number
   /** By user. */
   sessions: Map<string, Held>
-}
-
-interface Pair {
-  LockIndex: number
-  Value: string | null
-  Session?: string
-  CreateIndex: number
-  ModifyIndex: number
 }
 
 export class LockUsers {
@@ -215,14 +207,7 @@ export class LockUsers {
       expectHonest(answer, `get ${key} at ${at}`)
       return
     }
-    const [pair] = answer.status === 200 ? (JSON.parse(answer.text) as Pair[]) : []
-    const found: LockFound | undefined = pair && {
-      value: Buffer.from(pair.Value ?? '', 'base64').toString(),
-      modifyIndex: pair.ModifyIndex,
-      createIndex: pair.CreateIndex,
-      session: pair.Session ?? '',
-      lockIndex: pair.LockIndex,
-    }
+    const found = lockFound(answer.status === 200 ? answer.text : '')
     const output: LockOutput = { type: 'read', found, index: indexOf(answer) }
     world.note(`${user} ${lockModel.describe(input, output)} at ${at}`)
     call.returned(output, world.now)
