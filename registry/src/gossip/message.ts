@@ -2,8 +2,16 @@
  * What members of a pool say to each other, and its bytes. A packet, be it a datagram or a frame, is a header and one
  * or more messages back to back, so news rides on pings and acks without a wrapper:
  *
- *     'R' 'G' version=1 | CRC-32 of the rest, big-endian | message | message | …
- *     message: kind byte, then its fields: whole numbers as LEB128 varints, texts as varint length + UTF-8
+ *     'R' 'G' version=2 | CRC-32 of the rest, big-endian | message | message | …
+ *     message: kind byte, length of its fields, fields
+ *     record of a state: length of its fields, fields
+ *     fields: whole numbers as LEB128 varints (lengths too), texts as length + UTF-8
+ *
+ * A promise, for members of different releases live together while they are upgraded one by one: this version's packets
+ * may grow, but what is in them now stays. A later release may add kinds, and fields at the end of a message or of a
+ * record; whoever does not know them skips them. So nothing may depend on an added kind being understood, an added
+ * field has a meaning for its absence, and since news is passed on as far as it is understood, a field added to news
+ * gets as far as members know it. A change that breaks this takes a new version number.
  *
  * The checksum keeps strangers' and damaged packets out (UDP's own is weak and not always there); it is no protection
  * against an enemy. Every length is bounded before anything is allocated for it.
@@ -20,7 +28,11 @@ const nameLengthMax = 255
 const tagsMax = 64
 const recordsMax = 100_000
 const incarnationMax = 2 ** 48
+const ageSecondsMax = 2 ** 40
 const headerLength = 7
+const version = 2
+/** Encryption puts a packet into an envelope: its version, a nonce of 12 bytes, a tag of 16, and three to spare. */
+const sealLength = 32
 
 /** The states news can put a member in; later ones win at the same incarnation (see `members.ts`). */
 export type Standing = 'alive' | 'suspect' | 'failed' | 'left' | 'pruned'
@@ -90,7 +102,7 @@ export function packet(messages: readonly Uint8Array[]): Uint8Array {
   let length = headerLength
   for (const message of messages) length += message.length
   const bytes = new Uint8Array(length)
-  bytes.set([0x52, 0x47, 1])
+  bytes.set([0x52, 0x47, version])
   let at = headerLength
   for (const message of messages) {
     bytes.set(message, at)
@@ -100,13 +112,12 @@ export function packet(messages: readonly Uint8Array[]): Uint8Array {
   return bytes
 }
 
-/** How many bytes of messages a datagram has room for. */
-export const datagramRoom = datagramLengthMax - headerLength
+/** How many bytes of messages a datagram has room for, encrypted or not. */
+export const datagramRoom = datagramLengthMax - sealLength - headerLength
 
 /** @throws RangeError for a text that no member may have; members' own names and tags are checked when they start. */
 export function encodeMessage(message: Message): Uint8Array {
   const out = new Writer()
-  out.byte(kinds.indexOf(message.type))
   switch (message.type) {
     case 'ping':
       out.number(message.sequence).text(message.target).text(message.from).address(message.address)
@@ -131,7 +142,7 @@ export function encodeMessage(message: Message): Uint8Array {
     case 'state':
       out.number(message.sequence).byte((message.reply ? 1 : 0) | (message.more ? 2 : 0))
       out.text(message.from).number(message.records.length)
-      for (const record of message.records) out.record(record)
+      writeRecords(message.records, out)
       break
     case 'refusal':
       out.number(message.sequence).text(message.reason)
@@ -139,27 +150,44 @@ export function encodeMessage(message: Message): Uint8Array {
     default:
       message satisfies never
   }
-  return out.bytes()
+  const fields = out.bytes()
+  return new Writer(fields.length + 6).byte(kinds.indexOf(message.type)).number(fields.length).append(fields).bytes()
 }
 
-/** All messages of a packet, or none. @throws Malformed */
+function writeRecords(records: readonly StateRecord[], out: Writer): void {
+  const one = new Writer()
+  for (const record of records) {
+    one.clear()
+    one
+      .byte(standings.indexOf(record.standing))
+      .number(Math.floor(record.age / 1000))
+      .text(record.from)
+    one.number(record.incarnation).text(record.name).address(record.address).tags(record.tags)
+    const fields = one.bytes()
+    out.number(fields.length).append(fields)
+  }
+}
+
+/** All messages of a packet that are of a kind we know; when one of them is wrong, none. @throws Malformed */
 export function decodePacket(bytes: Uint8Array): Message[] {
   if (bytes.length < headerLength)
     throw new Malformed(`expected at least ${headerLength} bytes, received ${bytes.length}`)
   if (bytes[0] !== 0x52 || bytes[1] !== 0x47) throw new Malformed('not a gossip packet')
-  if (bytes[2] !== 1) throw new Malformed(`expected packet version 1, received ${bytes[2]}`)
+  if (bytes[2] !== version) throw new Malformed(`expected packet version ${version}, received ${bytes[2]}`)
   const body = bytes.subarray(headerLength)
   const sum = new DataView(bytes.buffer, bytes.byteOffset).getUint32(3)
   if (sum !== crc32(body)) throw new Malformed('checksum does not match')
   const reader = new Reader(body)
   const messages: Message[] = []
-  while (!reader.done) messages.push(readMessage(reader))
+  while (!reader.done) {
+    const type = kinds[reader.byte()]
+    const fields = reader.part()
+    if (type !== undefined) messages.push(readMessage(type, fields))
+  }
   return messages
 }
 
-function readMessage(reader: Reader): Message {
-  const code = reader.byte()
-  const type = kinds[code]
+function readMessage(type: Message['type'], reader: Reader): Message {
   switch (type) {
     case 'ping':
       return {
@@ -199,16 +227,34 @@ function readMessage(reader: Reader): Message {
       const from = reader.name()
       const count = reader.number(recordsMax)
       const records: StateRecord[] = []
-      for (let read = 0; read < count; read++) records.push(reader.record())
+      for (let read = 0; read < count; read++) records.push(readRecord(reader.part()))
       return { type, sequence, reply: (flags & 1) !== 0, more: (flags & 2) !== 0, from, records }
     }
     case 'refusal':
       return { type, sequence: reader.number(), reason: reader.text(textLengthMax) }
-    case undefined:
-      throw new Malformed(`unknown message kind ${code}`)
     default:
       return type satisfies never
   }
+}
+
+function readRecord(reader: Reader): StateRecord {
+  const standing = standings[reader.byte()]
+  if (standing === undefined) throw new Malformed(`unknown standing before byte ${reader.position}`)
+  const age = reader.number(ageSecondsMax) * 1000
+  const from = reader.text(nameLengthMax)
+  const begin = reader.position
+  const incarnation = reader.incarnation()
+  const record = {
+    standing,
+    age,
+    from,
+    incarnation,
+    name: reader.name(),
+    address: reader.address(),
+    tags: reader.tags(),
+  }
+  reader.boundRecord(begin)
+  return record
 }
 
 const encoder = new TextEncoder()
@@ -216,9 +262,18 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Appends fields to bytes that grow as needed. */
 class Writer {
-  #bytes = new Uint8Array(256)
+  #bytes: Uint8Array
   #length = 0
 
+  constructor(room = 256) {
+    this.#bytes = new Uint8Array(room)
+  }
+
+  clear(): void {
+    this.#length = 0
+  }
+
+  /** A copy of what was written. */
   bytes(): Uint8Array {
     return this.#bytes.slice(0, this.#length)
   }
@@ -244,7 +299,10 @@ class Writer {
   text(value: string): this {
     const bytes = encoder.encode(value)
     if (bytes.length > textLengthMax) throw new RangeError(`text of ${bytes.length} bytes, at most ${textLengthMax}`)
-    this.number(bytes.length)
+    return this.number(bytes.length).append(bytes)
+  }
+
+  append(bytes: Uint8Array): this {
     this.#reserve(bytes.length)
     this.#bytes.set(bytes, this.#length)
     this.#length += bytes.length
@@ -262,13 +320,6 @@ class Writer {
     return this
   }
 
-  record(record: StateRecord): this {
-    this.byte(standings.indexOf(record.standing))
-      .number(Math.floor(record.age / 1000))
-      .text(record.from)
-    return this.number(record.incarnation).text(record.name).address(record.address).tags(record.tags)
-  }
-
   #reserve(more: number): void {
     if (this.#length + more <= this.#bytes.length) return
     const larger = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + more))
@@ -280,25 +331,36 @@ class Writer {
 /** Takes fields off bytes that anybody may have sent. */
 class Reader {
   readonly #bytes: Uint8Array
-  #at = 0
+  #at: number
+  readonly #end: number
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, begin = 0, end = bytes.length) {
     this.#bytes = bytes
+    this.#at = begin
+    this.#end = end
   }
 
   get done(): boolean {
-    return this.#at === this.#bytes.length
+    return this.#at === this.#end
   }
 
   get position(): number {
     return this.#at
   }
 
+  /** The fields of the next message or record, which are stepped over here. They may be more than its reader wants. */
+  part(): Reader {
+    const length = this.number()
+    const begin = this.#at
+    const end = begin + length
+    if (end > this.#end) throw new Malformed(`message or record of ${length} bytes at byte ${begin} is cut off`)
+    this.#at = end
+    return new Reader(this.#bytes, begin, end)
+  }
+
   byte(): number {
-    const value = this.#bytes[this.#at]
-    if (value === undefined) throw new Malformed(`packet ends at byte ${this.#at}, in a message`)
-    this.#at++
-    return value
+    if (this.#at === this.#end) throw new Malformed(`message or packet ends at byte ${this.#at}, before its fields do`)
+    return this.#bytes[this.#at++] as number
   }
 
   number(max: number = Number.MAX_SAFE_INTEGER): number {
@@ -317,7 +379,7 @@ class Reader {
   text(max: number): string {
     const length = this.number(max)
     const end = this.#at + length
-    if (end > this.#bytes.length) throw new Malformed(`text of ${length} bytes at byte ${this.#at} is cut off`)
+    if (end > this.#end) throw new Malformed(`text of ${length} bytes at byte ${this.#at} is cut off`)
     try {
       const text = decoder.decode(this.#bytes.subarray(this.#at, end))
       this.#at = end
@@ -350,26 +412,6 @@ class Reader {
     const entries: [string, string][] = []
     for (let read = 0; read < count; read++) entries.push([this.text(textLengthMax), this.text(textLengthMax)])
     return Object.fromEntries(entries)
-  }
-
-  record(): StateRecord {
-    const standing = standings[this.byte()]
-    if (standing === undefined) throw new Malformed(`unknown standing before byte ${this.#at}`)
-    const age = this.number(2 ** 40) * 1000
-    const from = this.text(nameLengthMax)
-    const begin = this.#at
-    const incarnation = this.incarnation()
-    const record = {
-      standing,
-      age,
-      from,
-      incarnation,
-      name: this.name(),
-      address: this.address(),
-      tags: this.tags(),
-    }
-    this.boundRecord(begin)
-    return record
   }
 
   /** What is too long to be gossiped on must not get in. */
