@@ -1,0 +1,193 @@
+/**
+ * A server's part as the leader: when its duties are looked at, what they are told of the world, who asked to be let go,
+ * and which deletions may be forgotten. `leader.ts` says what the duties are.
+ */
+import { Busy, NotLeader } from '../errors.ts'
+import type { GossipEvent } from '../gossip/gossip.ts'
+import type { Io } from '../io/io.ts'
+import type { Millis, NodeId } from '../model.ts'
+import type { Replica } from '../replica/replica.ts'
+import { encodeCommand } from '../store/command.ts'
+import type { View } from '../store/view.ts'
+import { Absences, serverAbsenceMax } from './absences.ts'
+import { serverOf } from './bootstrap.ts'
+import type { Deadlines } from './deadlines.ts'
+import type { Forward } from './forward.ts'
+import { Leader, type Situation, Tombstones } from './leader.ts'
+import type { Peers } from './peers.ts'
+import type { Pools } from './pools.ts'
+import { Reconciler } from './reconciler.ts'
+import { askStatuses } from './statuses.ts'
+import type { Fresh, Freshness } from './surface.ts'
+
+/** The members are looked at at least this often. */
+const leaderInterval: Millis = 60_000
+const promoteInterval: Millis = 500
+const leavingLasts: Millis = 30_000
+const letGoPause: Millis = 100
+
+export interface LeadingOptions {
+  io: Io
+  deadlines: Deadlines
+  peers: Peers
+  pools: Pools
+  replica: Replica
+  forward: Forward
+  view: View
+  self: NodeId
+  datacenter: string
+  read(freshness: Freshness): Promise<Fresh>
+}
+
+export class Leading {
+  readonly #options: LeadingOptions
+  readonly #reconciler: Reconciler
+  readonly #tombstones = new Tombstones()
+  readonly #absences = new Absences()
+  readonly #serverAbsences = new Absences(serverAbsenceMax)
+  /** Servers that asked to be let go, and until when that holds. */
+  readonly #leaving = new Map<NodeId, Millis>()
+  #lookingAgain = false
+  #stopped = false
+
+  constructor(options: LeadingOptions) {
+    this.#options = options
+    const { io, replica, forward } = options
+    const duties = new Leader({
+      io,
+      situation: () => this.#situation(),
+      write: (command) => forward.lead(encodeCommand(command)),
+      change: (change) => replica.changeServers(change),
+    })
+    this.#reconciler = new Reconciler({
+      work: async () => {
+        if (!this.#leads) return
+        const changed = await duties.run()
+        if (changed) this.wake()
+        else if (this.#mayVoteSoon()) this.#lookAgainSoon()
+      },
+      every: leaderInterval,
+      backOffMin: 200,
+      backOffMax: 5_000,
+      random: io.random,
+      onFailure: (error) => {
+        if (error instanceof NotLeader) return
+        io.log('warn', 'consul', `the leader's duties wait: ${(error as Error).message}`)
+      },
+    })
+  }
+
+  /** Something changed that the leader may have to act upon. */
+  wake(): void {
+    this.#reconciler.wake()
+  }
+
+  tick(now: Millis): void {
+    if (this.#leads) {
+      this.#reconciler.tick(now)
+      this.#reap(now)
+    }
+    for (const [id, until] of this.#leaving) if (now >= until) this.#leaving.delete(id)
+  }
+
+  /** This server leads since just now: what another leader saw does not count. */
+  begin(): void {
+    this.#tombstones.reset()
+    this.#absences.reset()
+    this.#serverAbsences.reset()
+  }
+
+  onMember(event: GossipEvent & { type: 'join' | 'leave' | 'failed' | 'update' | 'reap' }): void {
+    const { member } = event
+    const server = serverOf(member, this.#options.datacenter)
+    // It left and came back: what it asked for in its former life is over.
+    if (event.type === 'join' && server !== undefined) this.#leaving.delete(server.id)
+    if (event.type === 'reap') {
+      this.#absences.reaped(member.name)
+      if (server !== undefined) this.#leaving.set(server.id, this.#options.io.clock.now() + leavingLasts)
+    }
+    this.wake()
+  }
+
+  /** Takes a server that leaves out of the configuration; resolves when it is out. @throws NotLeader */
+  async letGo(id: NodeId): Promise<void> {
+    const { io, deadlines, replica } = this.#options
+    if (!this.#leads) throw new NotLeader()
+    this.#leaving.set(id, io.clock.now() + leavingLasts)
+    const listed = () => replica.status.configuration.servers.some((server) => server.id === id)
+    while (listed() && this.#leaving.has(id)) {
+      try {
+        await replica.changeServers({ type: 'remove', id })
+      } catch (error) {
+        // One change at a time: the one under way may well be this.
+        if (!(error instanceof Busy) || this.#stopped) throw error
+        await deadlines.until(io.clock.now() + letGoPause)
+      }
+    }
+    // It may be back already.
+    this.wake()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#reconciler.stop()
+  }
+
+  get #leads(): boolean {
+    return this.#options.replica.status.role === 'leader'
+  }
+
+  async #situation(): Promise<Situation> {
+    const { io, deadlines, peers, pools, replica, view, self, datacenter, read } = this.#options
+    await read('consistent')
+    const statuses = await askStatuses(peers, pools.servers(), replica.status.configuration)
+    const members = pools.members('lan')
+    const names = new Set(members.map(({ name }) => name.toLowerCase()))
+    const nodes = view.nodes().value.map(({ name }) => name)
+    const now = io.clock.now()
+    const { configuration } = replica.status
+    const ids = configuration.servers.map(({ id }) => id)
+    const known = new Set(members.map(({ tags }) => tags.id ?? ''))
+    const unheardOf = this.#serverAbsences.look(ids, known, now)
+    if (ids.some((id) => !known.has(id) && !unheardOf(id))) deadlines.at(now + serverAbsenceMax, () => this.wake())
+    return {
+      datacenter,
+      self,
+      members,
+      view,
+      configuration,
+      leaving: new Set(this.#leaving.keys()),
+      statuses,
+      commit: replica.status.commit,
+      gone: this.#absences.look(nodes, names, now),
+      unheardOf,
+    }
+  }
+
+  /** A living server that does not vote: it catches up, or did not say whose it is yet, or has left a moment ago. */
+  #mayVoteSoon(): boolean {
+    const { pools, replica } = this.#options
+    const voters = new Set(replica.status.configuration.servers.flatMap(({ id, voter }) => (voter ? [id] : [])))
+    return pools.servers().some(({ id }) => !voters.has(id))
+  }
+
+  #lookAgainSoon(): void {
+    if (this.#lookingAgain) return
+    this.#lookingAgain = true
+    const { io, deadlines } = this.#options
+    deadlines.at(io.clock.now() + promoteInterval, () => {
+      this.#lookingAgain = false
+      this.wake()
+    })
+  }
+
+  #reap(now: Millis): void {
+    const { io, forward, replica } = this.#options
+    const upTo = this.#tombstones.due(now, replica.status.applied)
+    if (upTo === undefined) return
+    forward.lead(encodeCommand({ type: 'tombstones.reap', upTo })).then(
+      ({ index }) => this.#tombstones.reaped(index),
+      (error: Error) => io.log('debug', 'consul', `forgetting deletions: ${error.message}`),
+    )
+  }
+}

@@ -1,0 +1,27 @@
+/** How one agent is started: everything that its command line and configuration decide. */
+import type { GossipConfig } from '../gossip/gossip.ts'
+import type { Address, Millis, NodeId, NodeName } from '../model.ts'
+
+export interface AgentOptions {
+  name: NodeName
+  datacenter: string
+  domain: string
+  server: boolean
+  /** Begin a cluster of one, at once. */
+  bootstrap: boolean
+  /** Begin a cluster when this many servers know each other; 0: wait to be taken in. */
+  bootstrapExpect: number
+  /** Where others reach this node, per channel. */
+  advertise: { rpc: Address; lan: Address; wan: Address }
+  nodeMeta: Record<string, string>
+  /** UUID to use instead of the one kept in the data directory. */
+  nodeId: NodeId | undefined
+  raft: { electionTimeoutMin: Millis; electionTimeoutMax: Millis; heartbeatInterval: Millis }
+  gossip?: { lan?: Partial<GossipConfig>; wan?: Partial<GossipConfig> }
+  rpcHold: Millis
+  checkUpdateInterval: Millis
+  /** The version whose API we speak; clients look at it. */
+  version: string
+  /** What `GET /v1/agent/self` shows of how this agent was started. */
+  configuration: Record<string, unknown>
+}

@@ -1,0 +1,205 @@
+/**
+ * The gossip pools of one agent: everybody of its datacenter in `lan`, the servers of all datacenters in `wan`. Says who is
+ * there, joins and leaves, writes down whom to ask after a restart, and logs what happens in Serf's words.
+ */
+import { BadRequest } from '../errors.ts'
+import { Gossip, type GossipEvent, lanConfig, wanConfig } from '../gossip/gossip.ts'
+import { addressText, parseAddress } from '../io/address.ts'
+import type { Io } from '../io/io.ts'
+import type { Member, Millis, NodeName } from '../model.ts'
+import { type Candidate, serverOf } from './bootstrap.ts'
+import type { Deadlines } from './deadlines.ts'
+import { Membership } from './membership.ts'
+import type { NodeFile } from './node-file.ts'
+import type { AgentOptions } from './options.ts'
+import type { Pool } from './surface.ts'
+
+export interface PoolsOptions {
+  io: Io
+  deadlines: Deadlines
+  nodeFile: NodeFile
+  agent: AgentOptions
+  /** After it was logged. */
+  onEvent(pool: Pool, event: GossipEvent): void
+}
+
+const membersKept = 64
+const rejoinInterval: Millis = 5_000
+
+export class Pools {
+  readonly #options: PoolsOptions
+  readonly lan: Membership
+  /** Servers only. */
+  readonly wan: Membership | undefined
+  #left = false
+  #stopped = false
+
+  constructor(options: PoolsOptions) {
+    this.#options = options
+    const open = (pool: Pool) =>
+      new Membership(options.io, pool, this.#gossip(pool), (event) => {
+        this.#log(pool, event)
+        if (pool === 'lan' && 'member' in event) this.#keepMembers()
+        options.onEvent(pool, event)
+      })
+    this.lan = open('lan')
+    this.wan = options.agent.server ? open('wan') : undefined
+  }
+
+  /** Says what has to be said at the start: the events of our own joining. */
+  start(): void {
+    this.lan.start()
+    this.wan?.start()
+  }
+
+  tick(): void {
+    this.lan.tick()
+    this.wan?.tick()
+  }
+
+  members(pool: Pool): Member[] {
+    return (pool === 'lan' ? this.lan : this.wan)?.members() ?? []
+  }
+
+  /** Alive servers of this datacenter, in name order. */
+  servers(): Candidate[] {
+    return this.members('lan').flatMap((member) => {
+      const server = serverOf(member, this.#options.agent.datacenter)
+      return server !== undefined && isLive(member) ? [server] : []
+    })
+  }
+
+  /** Alive members of this datacenter besides ourselves. */
+  others(): Member[] {
+    return this.members('lan').filter((member) => member.name !== this.#options.agent.name && isLive(member))
+  }
+
+  /** Known datacenters in name order, our own among them. */
+  datacenters(): string[] {
+    const others = this.members('wan').flatMap(({ tags, status }) => (status === 'left' ? [] : [tags.dc ?? '']))
+    return [...new Set([this.#options.agent.datacenter, ...others.filter((dc) => dc !== '')])].sort()
+  }
+
+  /** `host`, `host:port` or `[v6]:port`. Resolves to how many answered. @throws AggregateError when none did */
+  async join(addresses: readonly string[], pool: Pool): Promise<number> {
+    const membership = pool === 'lan' ? this.lan : this.wan
+    if (membership === undefined) throw new BadRequest('only servers have a WAN pool; join one of them instead')
+    const port = this.#options.agent.advertise[pool].port
+    const targets = addresses.map((text) => parseAddress(text, port))
+    const outcomes = await Promise.allSettled(targets.map((target) => membership.join(target)))
+    const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as Error] : []))
+    const joined = outcomes.length - failures.length
+    if (joined === 0 && failures.length > 0) {
+      const count = failures.length === 1 ? '1 error' : `${failures.length} errors`
+      const list = failures.map(({ message }) => `\t* ${message}\n`).join('')
+      throw new AggregateError(failures, `${count} occurred:\n${list}\n`)
+    }
+    return joined
+  }
+
+  /** How many members this agent knew before it was stopped; 0 for a fresh one. */
+  get knownBefore(): number {
+    return this.#options.nodeFile.members.length
+  }
+
+  /** Asks the members of former times for their company until one answers, or somebody else was found. */
+  async rejoin(): Promise<void> {
+    const { io, deadlines, nodeFile } = this.#options
+    const known = nodeFile.members
+    while (known.length > 0 && !this.#stopped && !this.#left) {
+      const joined = await this.join(known, 'lan').catch(() => 0)
+      if (joined > 0 || this.others().length > 0) {
+        io.log('info', 'serf', `Re-joined to previously known nodes: ${joined} of ${known.length} answered`)
+        return
+      }
+      await deadlines.until(io.clock.now() + rejoinInterval)
+    }
+  }
+
+  /** From now on nobody is written down for a return. Resolves when our leaving was told to others. */
+  async leave(): Promise<void> {
+    this.#left = true
+    await Promise.all([this.wan?.leave(), this.lan.leave()])
+  }
+
+  /** False: no such member. */
+  forceLeave(name: NodeName, prune: boolean): boolean {
+    const known = this.lan.forceLeave(name, prune)
+    this.wan?.forceLeave(`${name}.${this.#options.agent.datacenter}`, prune)
+    return known
+  }
+
+  stop(): void {
+    this.#stopped = true
+  }
+
+  #gossip(pool: Pool): Gossip {
+    const { name, datacenter, advertise, gossip } = this.#options.agent
+    const { io } = this.#options
+    return new Gossip(
+      {
+        name: pool === 'lan' ? name : `${name}.${datacenter}`,
+        address: advertise[pool],
+        tags: this.#tags(pool),
+        config: { ...(pool === 'lan' ? lanConfig : wanConfig), ...gossip?.[pool] },
+        random: io.random,
+        allow: (_name, tags) =>
+          pool === 'wan' || tags.dc === datacenter
+            ? undefined
+            : `it is of datacenter "${tags.dc}" and this pool of "${datacenter}"`,
+      },
+      io.clock.now(),
+    )
+  }
+
+  #tags(pool: Pool): Record<string, string> {
+    const { server, datacenter, bootstrap, bootstrapExpect, advertise, version } = this.#options.agent
+    const { id } = this.#options.nodeFile
+    const common = { dc: datacenter, id, build: `${version}:`, vsn: '2', vsn_min: '2', vsn_max: '3' }
+    if (!server) return { ...common, role: 'node', segment: '' }
+    return {
+      ...common,
+      role: 'consul',
+      segment: '',
+      acls: '0',
+      raft_vsn: '3',
+      port: String(advertise.rpc.port),
+      ...(pool === 'lan' ? { wan_join_port: String(advertise.wan.port) } : {}),
+      ...(bootstrap ? { bootstrap: '1' } : {}),
+      ...(bootstrapExpect > 0 ? { expect: String(bootstrapExpect) } : {}),
+    }
+  }
+
+  #keepMembers(): void {
+    if (this.#left) return
+    const others = this.others()
+    // Everybody silent is how being cut off looks: then what we knew before is worth more.
+    if (others.length === 0) return
+    void this.#options.nodeFile.keepMembers(others.slice(0, membersKept).map(({ address }) => addressText(address)))
+  }
+
+  #log(pool: Pool, event: GossipEvent): void {
+    const { log } = this.#options.io
+    if ('member' in event) {
+      const { member } = event
+      log('info', 'serf', `EventMember${memberWords[event.type]}: ${member.name} ${member.address.host}`)
+      const { datacenter } = this.#options.agent
+      const server = pool === 'lan' ? serverOf(member, datacenter) : undefined
+      if (server !== undefined && event.type !== 'update') {
+        const where = `${member.name} (Addr: ${addressText(server.rpc)}) (DC: ${datacenter})`
+        log('info', 'consul', `${event.type === 'join' ? 'adding' : 'removing'} LAN server ${where}`)
+      }
+    } else if (event.type === 'warning') log('warn', 'serf', event.reason)
+    else if (event.type === 'suspect') log('info', 'serf', `Suspect ${event.name} has failed, no acks received`)
+    else if (event.type === 'refuted') log('info', 'serf', `${event.name} refutes the suspicion`)
+    else if (event.type === 'conflict') {
+      const { name, ours, other } = event
+      const addresses = `${addressText(ours.address)} and ${addressText(other.address)}`
+      log('warn', 'serf', `Conflicting address for ${name}: ${addresses}`)
+    }
+  }
+}
+
+const memberWords = { join: 'Join', leave: 'Leave', failed: 'Failed', update: 'Update', reap: 'Reap' } as const
+
+export const isLive = ({ status }: Pick<Member, 'status'>) => status === 'alive' || status === 'suspect'
