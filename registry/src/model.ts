@@ -149,5 +149,20 @@ export interface Member {
   incarnation: number
 }
 
+/**
+ * Where a node is in the network, as Serf's coordinates have it: a point whose distances estimate round trips (Vivaldi). All
+ * in seconds but `error`.
+ */
+export interface Coordinate {
+  /** Eight numbers. */
+  vector: readonly number[]
+  /** How far off the estimates are, relative to them: 1.5 before anything was measured. */
+  error: number
+  /** What the distances to others were off by, on average, over the last measurements; half of it, for each side adds its own. */
+  adjustment: number
+  /** The way from the node to the core of the network, which every round trip of its takes. */
+  height: number
+}
+
 /** The name of the check that says whether gossip reaches a node, as in Consul. */
 export const serfHealthId = 'serfHealth'
