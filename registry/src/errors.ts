@@ -23,6 +23,14 @@ export class Refused extends Error {
   override name = 'Refused'
 }
 
+/**
+ * A change of the servers that would leave a majority of voters whom the leader has not heard lately: not now. The same
+ * may be right in a moment.
+ */
+export class MajorityUnheard extends Refused {
+  override name = 'MajorityUnheard'
+}
+
 /** No leader could be reached in the time we wait for one. The text is Consul's: clients match it. */
 export class NoLeader extends Error {
   override name = 'NoLeader'

@@ -164,5 +164,35 @@ export interface Coordinate {
   height: number
 }
 
+/** How servers are taken in and let go without a person's doing; set through the log. Durations in milliseconds. */
+export interface AutopilotConfiguration {
+  /** Servers that failed go from the configuration when a majority gets smaller by it, or another takes their place. */
+  cleanupDeadServers: boolean
+  /** Who has not answered the leader for longer is not healthy. */
+  lastContactThreshold: Millis
+  /** Who has not so many of the leader's last entries is not healthy, and gets no vote. */
+  maxTrailingLogs: number
+  /** Nobody who failed is removed when fewer than so many voters would be left. */
+  minQuorum: number
+  /** A new server must have been healthy for so long before it votes. */
+  serverStabilizationTime: Millis
+  /** These three are kept for clients that send them, and mean nothing here: Consul's paid version has what they name. */
+  redundancyZoneTag: string
+  disableUpgradeMigration: boolean
+  upgradeVersionTag: string
+}
+
+/** Consul's. */
+export const autopilotDefault: AutopilotConfiguration = {
+  cleanupDeadServers: true,
+  lastContactThreshold: 200,
+  maxTrailingLogs: 250,
+  minQuorum: 0,
+  serverStabilizationTime: 10_000,
+  redundancyZoneTag: '',
+  disableUpgradeMigration: false,
+  upgradeVersionTag: '',
+}
+
 /** The name of the check that says whether gossip reaches a node, as in Consul. */
 export const serfHealthId = 'serfHealth'

@@ -29,6 +29,7 @@ const travelling = new Map<string, new (message: string) => Error>(
     errors.NotFound,
     errors.TooLarge,
     errors.Refused,
+    errors.MajorityUnheard,
     errors.NoLeader,
     errors.LeadershipLost,
     errors.Busy,

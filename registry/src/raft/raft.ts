@@ -163,6 +163,14 @@ export class Raft {
     return this.#leaderHeardAt === undefined ? Number.POSITIVE_INFINITY : now - this.#leaderHeardAt
   }
 
+  /** When a server last answered us in this term, `now` for ourselves; undefined: never, or we do not lead. */
+  heardAt(id: ServerId, now: Millis): Millis | undefined {
+    if (this.#leadership === undefined) return undefined
+    if (id === this.id) return now
+    const progress = this.#leadership.progress(id)
+    return progress === undefined || progress.answeredRound === 0 ? undefined : progress.contactAt
+  }
+
   /** How far a server's disk is known to equal this log; undefined: not known here. */
   matchOf(id: ServerId): Index | undefined {
     return id === this.id ? this.#log.saves.savedIndex : this.#leadership?.progress(id)?.match

@@ -35,19 +35,20 @@ import { Applier, entryOverhead } from './applier.ts'
 import type { Bookmark } from './bookmark.ts'
 import { explained } from './disk-errors.ts'
 import type { StateMachine } from './machine.ts'
+import { expectHeardMajority } from './majority.ts'
 import { logEvent, logFollower } from './news.ts'
 import { type ReplicaOptions, replicaOptionsDefault } from './options.ts'
 import type { WalRecord } from './records.ts'
 import { restoreFromDisk } from './restore.ts'
 import type { SnapshotFile, Snapshots } from './snapshots.ts'
-import { type ReplicaStatus, statusOf } from './status.ts'
+import { type ReplicaStatus, type ServerState, statusOf } from './status.ts'
 import { SnapshotReceiver, SnapshotSender } from './transfer.ts'
 import { Arrivals, Proposed, Unsettled, type Waiter } from './waiting.ts'
 import type { Wal } from './wal.ts'
 import { decodeFrame, encodeFrame, type Header, type ReplicaFrame } from './wire.ts'
 
 export { type ReplicaOptions, replicaOptionsDefault } from './options.ts'
-export type { ReplicaStatus } from './status.ts'
+export type { ReplicaStatus, ServerState } from './status.ts'
 
 interface Proposal extends Waiter<{ index: Index; result: unknown }> {
   data: Uint8Array
@@ -236,13 +237,14 @@ export class Replica {
 
   /**
    * Resolves with the change's index when it is committed.
-   * @throws NotLeader, LeadershipLost, Refused when the change makes no sense, BadRequest for an address that is none, Busy
-   * while another is under way.
+   * @throws NotLeader, LeadershipLost, Refused when the change makes no sense, MajorityUnheard when it would leave too few
+   * that are there, BadRequest for an address that is none, Busy while another is under way.
    */
   async changeServers(change: ServerChange): Promise<Index> {
     this.#mustRun()
     if (this.#raft.role !== 'leader') throw this.#notLeader()
     if (change.type === 'add') parseAddress(change.address)
+    expectHeardMajority(this.#raft.configuration, change, (id) => this.hears(id), this.#options.electionTimeoutMin)
     const index = this.#raft.changeServers(change)
     if (index === undefined) throw new Busy('another membership change, or a change of leader, is not finished yet')
     const committed = await new Promise<{ index: Index }>((resolve, reject) => {
@@ -250,6 +252,28 @@ export class Replica {
       this.#askTurn()
     })
     return committed.index
+  }
+
+  /** Leader: this server answered lately, for as long as we would go on leading without a majority's answers. */
+  hears(id: ServerId): boolean {
+    const now = this.#io.clock.now()
+    const at = this.#raft.heardAt(id, now)
+    return at !== undefined && now - at <= this.#options.electionTimeoutMin
+  }
+
+  /** Leader: how each server of the configuration is; in its order. */
+  servers(): ServerState[] {
+    const now = this.#io.clock.now()
+    return this.#raft.configuration.servers.map((server) => {
+      const at = this.#raft.heardAt(server.id, now)
+      const match = this.#raft.matchOf(server.id) ?? 0
+      return {
+        ...server,
+        contact: at === undefined ? undefined : now - at,
+        lastIndex: match,
+        lastTerm: this.#raft.termAt(match) ?? 0,
+      }
+    })
   }
 
   /** Lets another server lead; without `to`, the one that is furthest. Resolves to whether this one does not any more. */

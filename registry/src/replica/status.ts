@@ -1,6 +1,6 @@
 /** How a replica is, for whoever asks. */
 import type { Index, Millis, Term } from '../model.ts'
-import type { Configuration, Role, ServerId } from '../raft/message.ts'
+import type { Configuration, Role, Server, ServerId } from '../raft/message.ts'
 import type { Raft } from '../raft/raft.ts'
 import type { Wal } from './wal.ts'
 
@@ -27,6 +27,16 @@ export interface ReplicaStatus {
   readonly walSyncs: number
   readonly walBytes: number
   readonly proposalsWaiting: number
+}
+
+/** A server of the configuration, as the leader knows it. */
+export interface ServerState extends Server {
+  /** Since it last answered; 0 for the leader itself; undefined: not in this term. */
+  contact: Millis | undefined
+  /** Its log is known to equal the leader's up to here, on its disk. */
+  lastIndex: Index
+  /** Of the entry there; 0 when the leader does not know it any more, for it is far behind. */
+  lastTerm: Term
 }
 
 export interface StatusSources {

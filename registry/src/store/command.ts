@@ -3,6 +3,7 @@ import { pack } from 'msgpackr/pack'
 import { unpack } from 'msgpackr/unpack'
 import { BadRequest } from '../errors.ts'
 import type {
+  AutopilotConfiguration,
   Base64,
   CheckId,
   CheckResult,
@@ -15,6 +16,7 @@ import type {
   SessionId,
 } from '../model.ts'
 import {
+  autopilot,
   check,
   type Fields,
   index,
@@ -61,6 +63,8 @@ export type Command =
   | { type: 'session.destroy'; id: SessionId }
   /** The same, by the leader: nobody renewed it in its time. */
   | { type: 'session.expire'; id: SessionId }
+  /** `cas`: only if it was last set at that index; `initial`: only if it never was. */
+  | { type: 'autopilot.set'; configuration: AutopilotConfiguration; cas?: Index; initial?: boolean }
   /** The leader has waited long enough since these keys lost their holders; `index`: at which that was. */
   | { type: 'locks.undelay'; marks: { key: string; index: Index }[] }
 
@@ -146,6 +150,11 @@ const shapes: Readonly<Record<Command['type'], (command: Fields) => void>> = {
   'session.create': (command) => session(record(command.session, 'session')),
   'session.destroy': (command) => sessionIdentity(command.id),
   'session.expire': (command) => sessionIdentity(command.id),
+  'autopilot.set': (command) => {
+    autopilot(record(command.configuration, 'configuration'))
+    if (command.cas !== undefined) index(command.cas, 'cas')
+    if (command.initial !== undefined) yesOrNo(command.initial, 'initial')
+  },
   'locks.undelay': (command) => {
     for (const each of list(command.marks, 'marks')) {
       const mark = record(each, 'mark')

@@ -50,6 +50,19 @@ export function session(fields: Fields): void {
   }
 }
 
+export function autopilot(fields: Fields): void {
+  for (const field of ['cleanupDeadServers', 'disableUpgradeMigration']) yesOrNo(fields[field], `autopilot.${field}`)
+  for (const field of ['redundancyZoneTag', 'upgradeVersionTag']) text(fields[field], `autopilot.${field}`)
+  for (const field of ['lastContactThreshold', 'serverStabilizationTime']) {
+    if (!Number.isFinite(fields[field])) throw wrong(`autopilot.${field}`, 'a duration', fields[field])
+  }
+  for (const field of ['maxTrailingLogs', 'minQuorum']) {
+    if (!Number.isInteger(fields[field]) || (fields[field] as number) < 0) {
+      throw wrong(`autopilot.${field}`, 'a whole number from 0', fields[field])
+    }
+  }
+}
+
 /** As sessions are kept under: a UUID in lower case. */
 export function sessionIdentity(id: unknown): void {
   if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text(id, 'id'))) throw wrong('id', 'a UUID', id)

@@ -383,20 +383,21 @@ describe('sessions and locks, whatever the commands', () => {
     log.set('a', 'YQ==')
     const frames = [...framesOf(bytesOf(log.store.snapshot()))]
     const header = unpack(frames[0] as Uint8Array) as Record<string, unknown>
-    assert.equal(header.version, 3)
+    assert.equal(header.version, 4)
     const { sessions: _, ...withoutSessions } = header
     assert.deepEqual(unpack(frames[1] as Uint8Array), { section: 'packedPairs', count: 1 })
     const rest = [pack({ section: 'pairs', rows: [['a', 'YQ==', '0', 0, 3, 3]] }), ...frames.slice(3)]
     for (const old of [
       { ...withoutSessions, version: 1 },
       { ...header, version: 2 },
+      { ...header, version: 3 },
     ]) {
       const store = new Store()
       store.restore([Buffer.concat([pack(old), ...rest].map(framed))])
       assert.deepEqual(store.kv('a'), log.store.kv('a'))
       assert.deepEqual(store.sessions(), { index: 1, value: [] })
     }
-    const newer = [pack({ ...header, version: 4 }), ...frames.slice(1)]
+    const newer = [pack({ ...header, version: 5 }), ...frames.slice(1)]
     assert.throws(() => new Store().restore([Buffer.concat(newer.map(framed))]), TooNew)
   })
 })

@@ -7,6 +7,7 @@ import { pack } from 'msgpackr/pack'
 import { unpack } from 'msgpackr/unpack'
 import { Corrupt, TooNew } from '../errors.ts'
 import type { Check, Index, KvPair, Node, Service, Session } from '../model.ts'
+import type { AutopilotRow } from './autopilot.ts'
 import type { CatalogState } from './catalog.ts'
 import type { KvState, Tombstone } from './kv.ts'
 import type { Hold, LockDelay } from './locks.ts'
@@ -17,8 +18,8 @@ import { rowKey } from './rows.ts'
 import type { SessionsState } from './sessions.ts'
 import { folded, orderKey, Table } from './table.ts'
 
-/** 3 has keys as the bytes they are kept as, in frames of their own; 2 has sessions and locks; without them, 1 is the same as 2. */
-const version = 3
+/** 4 says how autopilot shall behave; 3 has keys as the bytes they are kept as, in frames of their own; 2 has sessions and locks; without them, 1 is the same as 2. */
+const version = 4
 const versionMin = 1
 /** A slice ends at so many rows or so many characters, whichever comes first: neither holds the loop for long. */
 const sliceRowsMax = 1000
@@ -31,6 +32,7 @@ export interface State {
   kv: KvState
   sessions: SessionsState
   catalog: CatalogState
+  autopilot: AutopilotRow | undefined
   origins: OriginRow[]
 }
 
@@ -49,6 +51,8 @@ interface Header {
     nodeExtinction: Index
     states: Index[]
   }
+  /** Absent before version 4, and while nobody has set it. */
+  autopilot?: AutopilotRow
   origins: OriginRow[]
 }
 
@@ -73,6 +77,7 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
     kv: { changed: state.kv.changed },
     sessions: { changed: state.sessions.changed },
     catalog: { nodes, services, checks, serviceExtinction, nodeExtinction, states },
+    ...(state.autopilot === undefined ? {} : { autopilot: state.autopilot }),
     origins: state.origins,
   }
   yield* frame(header)
@@ -178,6 +183,7 @@ export class SnapshotReader {
         kv: { changed: header.kv.changed, pairs: this.#pairs, tombstones: tombstones.table, locks },
         sessions: { changed: header.sessions?.changed ?? 0, sessions: sessions.table },
         catalog: { tables, marks: { ...header.catalog, byService: serviceMarks.table, byNode: nodeMarks.table } },
+        autopilot: header.autopilot,
         origins: header.origins,
       }
     })

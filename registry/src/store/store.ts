@@ -17,6 +17,7 @@ import type {
   SessionId,
 } from '../model.ts'
 import { CatalogAnswers } from './answers.ts'
+import { Autopilot, type AutopilotRow } from './autopilot.ts'
 import { Catalog } from './catalog.ts'
 import { type Applied, decodeCommand, type Result, type SentCommand } from './command.ts'
 import { Kv } from './kv.ts'
@@ -38,6 +39,7 @@ export class Store implements View {
   #sessions = new Sessions(this.#watchers, this.#kv)
   #catalog = new Catalog(this.#watchers, this.#sessions)
   #answers = new CatalogAnswers(this.#catalog)
+  #autopilot = new Autopilot()
   #origins = new Origins()
 
   /** The last index applied here, or that of the snapshot restored. */
@@ -70,6 +72,7 @@ export class Store implements View {
       kv: this.#kv.state(),
       sessions: this.#sessions.state(),
       catalog: this.#catalog.state(),
+      autopilot: this.#autopilot.row,
       origins: this.#origins.rows(),
     })
   }
@@ -100,6 +103,7 @@ export class Store implements View {
     this.#sessions = new Sessions(this.#watchers, this.#kv, state.sessions)
     this.#catalog = new Catalog(this.#watchers, this.#sessions, state.catalog)
     this.#answers = new CatalogAnswers(this.#catalog)
+    this.#autopilot = new Autopilot(state.autopilot)
     this.#origins = new Origins(state.origins)
     this.#watchers.everythingChanged()
     this.#watchers.wake()
@@ -169,6 +173,10 @@ export class Store implements View {
     return this.#kv.lockDelays()
   }
 
+  autopilot(): AutopilotRow | undefined {
+    return this.#autopilot.row
+  }
+
   transaction(operations: readonly ReadOperation[]): Applied {
     return answer(this.#written, operations)
   }
@@ -212,6 +220,8 @@ export class Store implements View {
       case 'session.destroy':
       case 'session.expire':
         return this.#sessions.destroy(index, command.id)
+      case 'autopilot.set':
+        return this.#autopilot.set(index, command)
       case 'locks.undelay':
         return this.#kv.endDelays(command.marks)
     }

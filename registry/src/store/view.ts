@@ -12,6 +12,7 @@ import type {
   Session,
   SessionId,
 } from '../model.ts'
+import type { AutopilotRow } from './autopilot.ts'
 import type { Applied } from './command.ts'
 import type { LockDelay } from './locks.ts'
 import type { ReadOperation } from './operation.ts'
@@ -83,6 +84,8 @@ export interface View {
   session(id: SessionId): Indexed<Session | undefined>
   /** In key order; they come with the end of a session. */
   lockDelays(): LockDelay[]
+  /** Undefined: nobody has set it yet. */
+  autopilot(): AutopilotRow | undefined
   /** A transaction that changes nothing. */
   transaction(operations: readonly ReadOperation[]): Applied
   /**

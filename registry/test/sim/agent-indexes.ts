@@ -43,6 +43,7 @@ function questionsOf(view: View, command: Command): Question[] {
       return aboutSessions(view)
     case 'tombstones.reap':
     case 'locks.undelay':
+    case 'autopilot.set':
       return []
     default:
       return command satisfies never
