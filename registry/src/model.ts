@@ -194,5 +194,13 @@ export const autopilotDefault: AutopilotConfiguration = {
   upgradeVersionTag: '',
 }
 
+/** Where a node said it is, as the catalog keeps it. */
+export interface NodeCoordinate {
+  node: NodeName
+  /** Consul's network segments, which are not there: '' unless somebody wrote another one. */
+  segment: string
+  coordinate: Coordinate
+}
+
 /** The name of the check that says whether gossip reaches a node, as in Consul. */
 export const serfHealthId = 'serfHealth'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { pack } from 'msgpackr/pack'
-import { anyCommand, check, node, service } from '../../test/store/samples.ts'
+import { anyCommand, check, coordinate, node, service } from '../../test/store/samples.ts'
 import { BadRequest } from '../errors.ts'
 import { type Command, decodeCommand, encodeCommand, readsAs, type SentCommand } from './command.ts'
 
@@ -95,6 +95,22 @@ describe('commands', () => {
     ['a check without an id', { type: 'txn', operations: [{ type: 'check.delete', node: 'n' }] }],
     ['a negative index inside', { type: 'txn', operations: [{ type: 'node.delete', node: 'n', cas: -1 }] }],
     ['no index to reap to', { type: 'tombstones.reap' }],
+    ['no coordinates', { type: 'coordinates.update' }],
+    ['a coordinate of no node', { type: 'coordinates.update', updates: [{ segment: '', coordinate: coordinate(0) }] }],
+    ['a coordinate that is none', { type: 'coordinates.update', updates: [{ node: 'n', segment: '' }] }],
+    ...[
+      { vector: [0] },
+      { vector: [0, 0, 0, 0, 0, 0, 0, Number.NaN] },
+      { error: Number.POSITIVE_INFINITY },
+      { adjustment: '0' },
+      { height: null },
+    ].map((wrong): [string, unknown] => [
+      `${JSON.stringify(wrong)} in a coordinate`,
+      {
+        type: 'coordinates.update',
+        updates: [{ node: 'n', segment: '', coordinate: { ...coordinate(0), ...wrong } }],
+      },
+    ]),
   ]
   for (const [what, value] of malformed) {
     it(`with ${what} are refused`, () => assert.throws(() => decodeCommand(pack(value)), BadRequest))

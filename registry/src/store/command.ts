@@ -8,6 +8,7 @@ import type {
   CheckId,
   CheckResult,
   Index,
+  NodeCoordinate,
   NodeDefinition,
   NodeName,
   ServiceDefinition,
@@ -18,6 +19,7 @@ import type {
 import {
   autopilot,
   check,
+  coordinate,
   type Fields,
   index,
   list,
@@ -67,6 +69,8 @@ export type Command =
   | { type: 'autopilot.set'; configuration: AutopilotConfiguration; cas?: Index; initial?: boolean }
   /** The leader has waited long enough since these keys lost their holders; `index`: at which that was. */
   | { type: 'locks.undelay'; marks: { key: string; index: Index }[] }
+  /** Where nodes said they are; of nodes that are not registered it is dropped. */
+  | { type: 'coordinates.update'; updates: NodeCoordinate[] }
 
 /** What became of a command that the state did not refuse. */
 export interface Applied {
@@ -160,6 +164,14 @@ const shapes: Readonly<Record<Command['type'], (command: Fields) => void>> = {
       const mark = record(each, 'mark')
       text(mark.key, 'mark.key')
       index(mark.index, 'mark.index')
+    }
+  },
+  'coordinates.update': (command) => {
+    for (const each of list(command.updates, 'updates')) {
+      const update = record(each, 'update')
+      text(update.node, 'update.node')
+      text(update.segment, 'update.segment')
+      coordinate(record(update.coordinate, 'update.coordinate'))
     }
   },
 }

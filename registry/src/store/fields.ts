@@ -63,6 +63,14 @@ export function autopilot(fields: Fields): void {
   }
 }
 
+/** Eight dimensions and nothing that is no number: everybody computes distances to it. */
+export function coordinate(fields: Fields): void {
+  const vector = list(fields.vector, 'coordinate.vector')
+  if (vector.length !== 8) throw wrong('coordinate.vector', 'of 8 dimensions', vector)
+  const numbers = [...vector, fields.error, fields.adjustment, fields.height]
+  for (const each of numbers) if (!Number.isFinite(each)) throw wrong('coordinate', 'finite numbers', each)
+}
+
 /** As sessions are kept under: a UUID in lower case. */
 export function sessionIdentity(id: unknown): void {
   if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text(id, 'id'))) throw wrong('id', 'a UUID', id)

@@ -9,6 +9,7 @@ import { Corrupt, TooNew } from '../errors.ts'
 import type { Check, Index, KvPair, Node, Service, Session } from '../model.ts'
 import type { AutopilotRow } from './autopilot.ts'
 import type { CatalogState } from './catalog.ts'
+import { type CoordinateRow, type CoordinatesState, coordinateKey } from './coordinates.ts'
 import type { KvState, Tombstone } from './kv.ts'
 import type { Hold, LockDelay } from './locks.ts'
 import type { NodeMark, ServiceMark } from './marks.ts'
@@ -18,7 +19,10 @@ import { rowKey } from './rows.ts'
 import type { SessionsState } from './sessions.ts'
 import { folded, orderKey, Table } from './table.ts'
 
-/** 4 says how autopilot shall behave; 3 has keys as the bytes they are kept as, in frames of their own; 2 has sessions and locks; without them, 1 is the same as 2. */
+/**
+ * 4 has the coordinates of nodes and says how autopilot shall behave; 3 has keys as the bytes they are kept as, in frames of
+ * their own; 2 has sessions and locks; without them, 1 is the same as 2.
+ */
 const version = 4
 const versionMin = 1
 /** A slice ends at so many rows or so many characters, whichever comes first: neither holds the loop for long. */
@@ -33,6 +37,7 @@ export interface State {
   sessions: SessionsState
   catalog: CatalogState
   autopilot: AutopilotRow | undefined
+  coordinates: CoordinatesState
   origins: OriginRow[]
 }
 
@@ -43,6 +48,8 @@ interface Header {
   kv: { changed: Index }
   /** Absent in version 1. */
   sessions?: { changed: Index }
+  /** Absent before version 4. */
+  coordinates?: { changed: Index }
   catalog: {
     nodes: Index
     services: Index
@@ -76,6 +83,7 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
     index: state.index,
     kv: { changed: state.kv.changed },
     sessions: { changed: state.sessions.changed },
+    coordinates: { changed: state.coordinates.changed },
     catalog: { nodes, services, checks, serviceExtinction, nodeExtinction, states },
     ...(state.autopilot === undefined ? {} : { autopilot: state.autopilot }),
     origins: state.origins,
@@ -92,6 +100,7 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
     ['sessions', state.sessions.sessions.rows(), () => 300],
     ['holds', state.kv.locks.holds.rows(), () => 100],
     ['lockDelays', state.kv.locks.delays.rows(), () => 100],
+    ['coordinates', state.coordinates.coordinates.rows(), () => 200],
   ]
   for (const { rows: count, pieces } of state.kv.pairs.packed(pairsBytes)) {
     total += count
@@ -142,6 +151,7 @@ function emptySections() {
     sessions: new Section((row: Session) => row.id),
     holds: new Section((row: Hold) => orderKey(row.key)),
     lockDelays: new Section((row: LockDelay) => orderKey(row.key)),
+    coordinates: new Section<CoordinateRow>(coordinateKey),
   }
 }
 
@@ -174,8 +184,8 @@ export class SnapshotReader {
       if (header === undefined || this.#packed !== undefined || this.#end !== this.#total) {
         throw new Corrupt(`snapshot ends early, after ${this.#total} rows`)
       }
-      const { tombstones, nodes, services, checks, serviceMarks, nodeMarks, sessions, holds, lockDelays } =
-        this.#sections
+      const { tombstones, nodes, services, checks, serviceMarks, nodeMarks, sessions } = this.#sections
+      const { holds, lockDelays, coordinates } = this.#sections
       const locks = { holds: holds.table, delays: lockDelays.table }
       const tables = { nodes: nodes.table, services: services.table, checks: checks.table }
       return {
@@ -184,6 +194,7 @@ export class SnapshotReader {
         sessions: { changed: header.sessions?.changed ?? 0, sessions: sessions.table },
         catalog: { tables, marks: { ...header.catalog, byService: serviceMarks.table, byNode: nodeMarks.table } },
         autopilot: header.autopilot,
+        coordinates: { changed: header.coordinates?.changed ?? 0, coordinates: coordinates.table },
         origins: header.origins,
       }
     })

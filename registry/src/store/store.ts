@@ -9,6 +9,7 @@ import type {
   Instance,
   KvPair,
   Node,
+  NodeCoordinate,
   NodeId,
   NodeName,
   Service,
@@ -18,8 +19,9 @@ import type {
 } from '../model.ts'
 import { CatalogAnswers } from './answers.ts'
 import { Autopilot, type AutopilotRow } from './autopilot.ts'
-import { Catalog } from './catalog.ts'
+import { Catalog, type Dependents } from './catalog.ts'
 import { type Applied, decodeCommand, type Result, type SentCommand } from './command.ts'
+import { Coordinates } from './coordinates.ts'
 import { Kv } from './kv.ts'
 import type { LockDelay } from './locks.ts'
 import type { ReadOperation } from './operation.ts'
@@ -37,7 +39,8 @@ export class Store implements View {
   #index: Index = 0
   #kv = new Kv(this.#watchers)
   #sessions = new Sessions(this.#watchers, this.#kv)
-  #catalog = new Catalog(this.#watchers, this.#sessions)
+  #coordinates = new Coordinates(this.#watchers)
+  #catalog = new Catalog(this.#watchers, this.#dependents)
   #answers = new CatalogAnswers(this.#catalog)
   #autopilot = new Autopilot()
   #origins = new Origins()
@@ -71,6 +74,7 @@ export class Store implements View {
       index: this.#index,
       kv: this.#kv.state(),
       sessions: this.#sessions.state(),
+      coordinates: this.#coordinates.state(),
       catalog: this.#catalog.state(),
       autopilot: this.#autopilot.row,
       origins: this.#origins.rows(),
@@ -101,7 +105,8 @@ export class Store implements View {
     this.#index = state.index
     this.#kv = new Kv(this.#watchers, state.kv)
     this.#sessions = new Sessions(this.#watchers, this.#kv, state.sessions)
-    this.#catalog = new Catalog(this.#watchers, this.#sessions, state.catalog)
+    this.#coordinates = new Coordinates(this.#watchers, state.coordinates)
+    this.#catalog = new Catalog(this.#watchers, this.#dependents, state.catalog)
     this.#answers = new CatalogAnswers(this.#catalog)
     this.#autopilot = new Autopilot(state.autopilot)
     this.#origins = new Origins(state.origins)
@@ -169,6 +174,14 @@ export class Store implements View {
     return { index: this.#sessions.changed, value: this.#sessions.get(id) }
   }
 
+  coordinates(): Indexed<NodeCoordinate[]> {
+    return this.#coordinates.all()
+  }
+
+  nodeCoordinates(node: NodeName): Indexed<NodeCoordinate[]> {
+    return this.#coordinates.ofNode(node)
+  }
+
   lockDelays(): LockDelay[] {
     return this.#kv.lockDelays()
   }
@@ -224,10 +237,25 @@ export class Store implements View {
         return this.#autopilot.set(index, command)
       case 'locks.undelay':
         return this.#kv.endDelays(command.marks)
+      case 'coordinates.update':
+        return this.#coordinates.update(index, command.updates, this.#catalog.rows)
     }
   }
 
   get #written() {
-    return { kv: this.#kv, sessions: this.#sessions, catalog: this.#catalog }
+    const coordinates = this.#coordinates
+    return { kv: this.#kv, sessions: this.#sessions, catalog: this.#catalog, coordinates }
+  }
+
+  get #dependents(): Dependents {
+    const sessions = this.#sessions
+    const coordinates = this.#coordinates
+    return {
+      nodeGone: (index, node) => {
+        sessions.nodeGone(index, node)
+        coordinates.nodeGone(index, node)
+      },
+      checkLost: (index, node, id) => sessions.checkLost(index, node, id),
+    }
   }
 }

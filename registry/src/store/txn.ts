@@ -7,6 +7,7 @@
 import type { Check, Index, KvPair, Node, NodeName, Service } from '../model.ts'
 import type { Catalog } from './catalog.ts'
 import type { Applied, Command, Result } from './command.ts'
+import type { Coordinates } from './coordinates.ts'
 import type { Kv } from './kv.ts'
 import type { Operation, OperationError, OperationResult, ReadOperation } from './operation.ts'
 import { idMeant, missingSession, type Sessions } from './sessions.ts'
@@ -23,6 +24,7 @@ export interface Written {
   readonly kv: Kv
   readonly sessions: Sessions
   readonly catalog: Catalog
+  readonly coordinates: Coordinates
 }
 
 /** The watchers of what was written are marked also when it comes to nothing: forget them when `value` is false. */
@@ -80,10 +82,13 @@ function pairSize(key: string, value: string): number {
 }
 
 /** What puts back the state of now; empty when nothing can fail, or nothing is written. */
-function savepoint({ kv, sessions, catalog }: Written, operations: readonly Operation[]): (() => void)[] {
+function savepoint(state: Written, operations: readonly Operation[]): (() => void)[] {
+  const { kv, sessions, catalog, coordinates } = state
   if (operations.every(alwaysSucceeds) && echoed(operations) <= resultCharactersMax) return []
-  // What is lost in the catalog may end a session, which lets go of keys.
-  if (operations.some(writesCatalog)) return [catalog.savepoint(), sessions.savepoint(), kv.savepoint()]
+  // What is lost in the catalog may end a session, which lets go of keys; and a node takes its coordinates along.
+  if (operations.some(writesCatalog)) {
+    return [catalog.savepoint(), sessions.savepoint(), kv.savepoint(), coordinates.savepoint()]
+  }
   return operations.some(writesKv) ? [kv.savepoint()] : []
 }
 

@@ -5,6 +5,7 @@ import type {
   Instance,
   KvPair,
   Node,
+  NodeCoordinate,
   NodeId,
   NodeName,
   Service,
@@ -41,6 +42,8 @@ export type Topic =
   /** With a state: checks in it, or entering or leaving it. */
   | { kind: 'checks'; state?: string }
   | { kind: 'sessions' }
+  /** With a node: of that node alone. */
+  | { kind: 'coordinates'; node?: NodeName }
 
 /** Where an instance is, whatever its health. */
 export type Location = Pick<Instance, 'node' | 'service'>
@@ -82,6 +85,10 @@ export interface View {
   /** In id order. */
   nodeSessions(node: NodeName): Indexed<Session[]>
   session(id: SessionId): Indexed<Session | undefined>
+  /** In node, then segment order. Wait on topic `coordinates`. */
+  coordinates(): Indexed<NodeCoordinate[]>
+  /** In segment order. Wait on topic `coordinates` of that node. */
+  nodeCoordinates(node: NodeName): Indexed<NodeCoordinate[]>
   /** In key order; they come with the end of a session. */
   lockDelays(): LockDelay[]
   /** Undefined: nobody has set it yet. */

@@ -26,6 +26,8 @@ function placeOf(topic: Exclude<Topic, { kind: 'prefix' }>): string {
       return `locations ${folded(topic.service)}`
     case 'checks':
       return followedStates.includes(topic.state ?? 'any') ? `checks ${topic.state}` : 'checks'
+    case 'coordinates':
+      return topic.node === undefined ? 'coordinates' : `coordinates ${folded(topic.node)}`
     case 'nodes':
     case 'services':
     case 'sessions':

@@ -41,6 +41,8 @@ function questionsOf(view: View, command: Command): Question[] {
     case 'session.destroy':
     case 'session.expire':
       return aboutSessions(view)
+    case 'coordinates.update':
+      return command.updates.flatMap(({ node }) => aboutCoordinates(view, node))
     case 'tombstones.reap':
     case 'locks.undelay':
     case 'autopilot.set':
@@ -62,6 +64,13 @@ function aboutKey(view: View, key: string): Question[] {
   ]
 }
 
+function aboutCoordinates(view: View, node: string): Question[] {
+  return [
+    ['coordinates', () => view.coordinates()],
+    [`the coordinates of node ${node}`, () => view.nodeCoordinates(node)],
+  ]
+}
+
 /** With everything that is on it. */
 function aboutNode(view: View, node: string): Question[] {
   const services = new Set(view.node(node).value?.services.map(({ name }) => name))
@@ -71,6 +80,7 @@ function aboutNode(view: View, node: string): Question[] {
     [`the checks of node ${node}`, () => view.nodeChecks(node)],
     ['critical checks', () => view.checksInState('critical')],
     ['services', () => view.services()],
+    ...aboutCoordinates(view, node),
     ...[...services].flatMap((service) => aboutService(view, service)),
   ]
 }

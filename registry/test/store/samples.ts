@@ -1,6 +1,6 @@
 /** What store tests are made of: commands with sensible fields, arbitrary commands that collide often, and questions. */
 import fc from 'fast-check'
-import type { CheckResult, NodeDefinition, ServiceDefinition, SessionDefinition } from '../../src/model.ts'
+import type { CheckResult, Coordinate, NodeDefinition, ServiceDefinition, SessionDefinition } from '../../src/model.ts'
 import type { Command, Result } from '../../src/store/command.ts'
 import type { Operation } from '../../src/store/operation.ts'
 import { encodeCommand, Store } from '../../src/store/store.ts'
@@ -49,6 +49,11 @@ export function session(number: number, changes: Partial<SessionDefinition> = {}
     checks: null,
     ...changes,
   }
+}
+
+/** So far out on the first axis. */
+export function coordinate(first: number): Coordinate {
+  return { vector: [first, 0, 0, 0, 0, 0, 0, 0], error: 1.5, adjustment: 0, height: 0.00001 }
 }
 
 /** A store and the next index of its log. Begins at 2: the first entry of a log is no command. */
@@ -245,6 +250,18 @@ export const sessionCommand: fc.Arbitrary<Command> = fc.oneof(
   },
 )
 
+export const coordinateCommand: fc.Arbitrary<Command> = fc.record({
+  type: fc.constant('coordinates.update' as const),
+  updates: fc.array(
+    fc.record({
+      node: fc.constantFrom('n1', 'n2', 'N1', 'none'),
+      segment: fc.constantFrom('', '', 'b'),
+      coordinate: fc.constantFrom(0, 0.1, -0.2).map(coordinate),
+    }),
+    { maxLength: 3 },
+  ),
+})
+
 const cas = fc.integer({ min: 0, max: 30 })
 const checkId = fc.constantFrom('serfHealth', 'c1', 'c2')
 const as = <const Type extends Operation['type']>(type: Type) => ({ type: fc.constant(type) })
@@ -317,6 +334,7 @@ export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
   lockTxnCommand,
   sessionCommand,
   sessionCommand,
+  coordinateCommand,
 )
 
 export interface Question {
@@ -392,6 +410,12 @@ export const questions: Question[] = [
   { topic: { kind: 'sessions' }, ask: (view) => view.sessions() },
   { topic: { kind: 'sessions' }, ask: (view) => view.nodeSessions('N1'), shares: true },
   { topic: { kind: 'sessions' }, ask: (view) => view.session(sessionUuid(0)), shares: true },
+  { topic: { kind: 'coordinates' }, ask: (view) => view.coordinates() },
+  ...['n1', 'N2', 'none'].map((name) => ({
+    topic: { kind: 'coordinates' as const, node: name },
+    ask: (view: View) => view.nodeCoordinates(name),
+    quietIndex: absent,
+  })),
 ]
 
 /** An answer as text, so that two can be compared whatever happens to the store. */
