@@ -14,6 +14,8 @@ import { openReplica } from './damaged-log.ts'
 import { Deadlines } from './deadlines.ts'
 import type { Following } from './following.ts'
 import { Forward } from './forward.ts'
+import { type Keyrings, openKeyrings } from './keyring-file.ts'
+import { type Keys, openKeys } from './keys.ts'
 import { Leading } from './leading.ts'
 import { Local } from './local.ts'
 import { expectWhole, type NodeFile, openNodeFile } from './node-file.ts'
@@ -55,6 +57,7 @@ export class Agent implements AgentSurface {
   readonly #sessions: Sessions | undefined
   readonly #local: Local
   readonly local: LocalSurface
+  readonly keys: Keys
   /** Resolves when this agent has left its pools; the process ends then. */
   readonly departed: Promise<void>
   #departed = () => {}
@@ -72,6 +75,7 @@ export class Agent implements AgentSurface {
     const nodeFile = await openNodeFile(io, options.nodeId)
     let wake = () => {}
     const local = await Local.open(io, () => wake(), options.server ? consulServiceId : undefined)
+    const keyrings = await openKeyrings(io, options)
     const store = new Store()
     const replica = options.server
       ? await openReplica(io, store, nodeFile, {
@@ -82,7 +86,7 @@ export class Agent implements AgentSurface {
       : undefined
     if (replica !== undefined) expectWhole(nodeFile, replica.status)
     await nodeFile.begin()
-    const agent = new Agent(io, options, { nodeFile, local, store, replica })
+    const agent = new Agent(io, options, { nodeFile, local, keyrings, store, replica })
     wake = () => agent.#antiEntropy.wake()
     agent.#begin()
     return agent
@@ -91,7 +95,7 @@ export class Agent implements AgentSurface {
   private constructor(
     io: Io,
     options: AgentOptions,
-    parts: { nodeFile: NodeFile; local: Local; store: Store; replica: Replica | undefined },
+    parts: { nodeFile: NodeFile; local: Local; keyrings: Keyrings; store: Store; replica: Replica | undefined },
   ) {
     this.#io = io
     this.#options = options
@@ -133,8 +137,16 @@ export class Agent implements AgentSurface {
       io,
       deadlines: this.#deadlines,
       nodeFile: parts.nodeFile,
+      keyrings: parts.keyrings,
       agent: options,
       onEvent: (pool, event) => this.#onEvent(pool, event),
+    })
+    this.keys = openKeys({
+      io,
+      deadlines: this.#deadlines,
+      agent: options,
+      pools: this.#pools,
+      keyrings: parts.keyrings,
     })
     this.#antiEntropy = new AntiEntropy({
       io,
@@ -292,6 +304,7 @@ export class Agent implements AgentSurface {
       replica: this.#replica,
       lan: this.#pools.lan,
       wan: this.#pools.wan,
+      channels: this.#pools.channels,
       datacenters: this.datacenters().length,
     })
   }
@@ -312,6 +325,11 @@ export class Agent implements AgentSurface {
     this.#bootstrap?.tick(now)
     this.#sessions?.tick(now)
     this.#leading?.tick(now)
+  }
+
+  /** Gossip is, with a key that was given or kept. */
+  get encrypted(): boolean {
+    return this.#pools.channels.lan.keyring !== undefined
   }
 
   /** How many members this agent knew before it was stopped; 0 for a fresh one. */
@@ -337,6 +355,7 @@ export class Agent implements AgentSurface {
     this.#peers.stop()
     this.#observer?.stop()
     this.#pools.stop()
+    this.keys.stop()
     const stopping = [this.#antiEntropy.stop(), this.#leading?.stop(), this.#bootstrap?.stop(), this.#replica?.stop()]
     this.#deadlines.stop()
     await Promise.all(stopping)

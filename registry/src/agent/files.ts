@@ -28,11 +28,14 @@ export async function loadJson(disk: Disk, file: string): Promise<unknown> {
   return document
 }
 
-/** Written beside and renamed over, so that a crash leaves the old or the new document, never half of one. */
-export async function saveJson(disk: Disk, file: string, value: unknown): Promise<void> {
+export function saveJson(disk: Disk, file: string, value: unknown): Promise<void> {
+  return replaceFile(disk, file, `${JSON.stringify({ checksum: checksumOf(value), document: value }, null, 1)}\n`)
+}
+
+/** Written beside and renamed over, so that a crash leaves the old or the new text, never half of one. */
+export async function replaceFile(disk: Disk, file: string, text: string): Promise<void> {
   const beside = `${file}.new`
   await disk.remove(beside)
-  const text = `${JSON.stringify({ checksum: checksumOf(value), document: value }, null, 1)}\n`
   await disk.write(beside, 0, [new TextEncoder().encode(text)])
   await disk.sync(beside)
   await disk.rename(beside, file)

@@ -108,6 +108,8 @@ export class Membership {
 
 /** In the words of Go's net package, which Consul's users know. */
 function dialError(reason: Error, to: Address): string {
+  // The other side has said what it is.
+  if (reason instanceof Refused) return reason.message
   const where = `dial tcp ${addressText(to)}`
   switch ((reason as NodeJS.ErrnoException).code) {
     case 'ECONNREFUSED':

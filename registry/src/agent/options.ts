@@ -1,6 +1,7 @@
 /** How one agent is started: everything that its command line and configuration decide. */
 import type { GossipConfig } from '../gossip/gossip.ts'
 import type { Address, Millis, NodeId, NodeName } from '../model.ts'
+import type { SealingRules } from './sealed.ts'
 
 export interface AgentOptions {
   name: NodeName
@@ -18,6 +19,13 @@ export interface AgentOptions {
   nodeId: NodeId | undefined
   raft: { electionTimeoutMin: Millis; electionTimeoutMax: Millis; heartbeatInterval: Millis }
   gossip?: { lan?: Partial<GossipConfig>; wan?: Partial<GossipConfig> }
+  /** Encryption of gossip; absent: none, unless a keyring was kept. */
+  encrypt?: Partial<SealingRules> & {
+    /** Base64 of 16, 24 or 32 bytes, for the first start; afterwards the keyring that was kept counts. */
+    key?: string | undefined
+    /** Default: true. */
+    keepFile?: boolean
+  }
   rpcHold: Millis
   checkUpdateInterval: Millis
   /** The version whose API we speak; clients look at it. */

@@ -1,16 +1,17 @@
 /**
- * Asking another agent. A request is a frame on its rpc channel; the reply comes back on the same connection, so an
+ * Asking another agent. A request is a frame on its rpc channel, or on one of the gossip channels, which every member has
+ * (`sealed.ts`); the reply comes back on the same connection, so an
  * agent that nobody can connect to can still ask. Ids begin at a random number: a reply meant for a former life of this
  * agent must not settle a request of this one.
  */
 import { Packr } from 'msgpackr'
 import * as errors from '../errors.ts'
 import { addressText } from '../io/address.ts'
-import type { Io, Reply } from '../io/io.ts'
+import type { Channel, Io, Network, Reply } from '../io/io.ts'
 import type { Address, Millis } from '../model.ts'
 import type { Deadlines } from './deadlines.ts'
 
-/** The first byte of every frame on the rpc channel. */
+/** The first byte of every frame on the rpc channel. A gossip packet begins with none of them. */
 export const frameKind = { raft: 1, request: 2, reply: 3 } as const
 
 /** Answers a request; what it throws goes back to the one who asked, as the same class. */
@@ -50,8 +51,11 @@ const neverSent = new Set([
 /** What a request that is given up has to be answered in. */
 const lastMoment: Millis = 200
 
+type PeersIo = Pick<Io, 'clock' | 'random' | 'log'> & { network: Pick<Network, 'frame'> }
+
 export class Peers {
-  readonly #io: Io
+  readonly #io: PeersIo
+  readonly #channel: Channel
   readonly #deadlines: Deadlines
   readonly #asked = new Map<number, Asked>()
   readonly #answers = new Map<string, Answer>()
@@ -59,8 +63,9 @@ export class Peers {
   #next: number
   #stopped = false
 
-  constructor(io: Io, deadlines: Deadlines) {
+  constructor(io: PeersIo, deadlines: Deadlines, channel: Channel = 'rpc') {
     this.#io = io
+    this.#channel = channel
     this.#deadlines = deadlines
     this.#next = io.random.word()
   }
@@ -93,7 +98,7 @@ export class Peers {
         resolve: (answer) => settle(() => resolve(answer)),
         reject: (reason) => settle(() => reject(reason)),
       })
-      this.#io.network.frame('rpc', to, this.#pack(frameKind.request, id, [method, body]), (reason) => {
+      this.#io.network.frame(this.#channel, to, this.#pack(frameKind.request, id, [method, body]), (reason) => {
         const { code } = reason as NodeJS.ErrnoException
         const message = `${where}: ${reason.message}`
         const failure =

@@ -5,19 +5,22 @@
 import { BadRequest } from '../errors.ts'
 import { Gossip, type GossipEvent, lanConfig, wanConfig } from '../gossip/gossip.ts'
 import { addressText, parseAddress } from '../io/address.ts'
-import type { Io } from '../io/io.ts'
+import type { Io, Network } from '../io/io.ts'
 import type { Member, Millis, NodeName } from '../model.ts'
 import { type Candidate, serverOf } from './bootstrap.ts'
 import type { Deadlines } from './deadlines.ts'
+import type { Keyrings } from './keyring-file.ts'
 import { Membership } from './membership.ts'
 import type { NodeFile } from './node-file.ts'
 import type { AgentOptions } from './options.ts'
+import { SealedChannel } from './sealed.ts'
 import type { Pool } from './surface.ts'
 
 export interface PoolsOptions {
   io: Io
   deadlines: Deadlines
   nodeFile: NodeFile
+  keyrings: Keyrings
   agent: AgentOptions
   /** After it was logged. */
   onEvent(pool: Pool, event: GossipEvent): void
@@ -31,19 +34,25 @@ export class Pools {
   readonly lan: Membership
   /** Servers only. */
   readonly wan: Membership | undefined
+  /** What the pools talk through. */
+  readonly channels: { readonly lan: SealedChannel; readonly wan: SealedChannel | undefined }
   #left = false
   #stopped = false
 
   constructor(options: PoolsOptions) {
     this.#options = options
-    const open = (pool: Pool) =>
-      new Membership(options.io, pool, this.#gossip(pool), (event) => {
+    const { verifyIncoming = true, verifyOutgoing = true } = options.agent.encrypt ?? {}
+    const channel = (pool: Pool) =>
+      new SealedChannel(options.io, pool, options.keyrings[pool]?.keyring, { verifyIncoming, verifyOutgoing })
+    this.channels = { lan: channel('lan'), wan: options.agent.server ? channel('wan') : undefined }
+    const open = (pool: Pool, network: Network) =>
+      new Membership({ ...options.io, network }, pool, this.#gossip(pool), (event) => {
         this.#log(pool, event)
         if (pool === 'lan' && 'member' in event) this.#keepMembers()
         options.onEvent(pool, event)
       })
-    this.lan = open('lan')
-    this.wan = options.agent.server ? open('wan') : undefined
+    this.lan = open('lan', this.channels.lan)
+    this.wan = this.channels.wan && open('wan', this.channels.wan)
   }
 
   /** Says what has to be said at the start: the events of our own joining. */

@@ -9,6 +9,8 @@ interface Pool {
   gossip: Gossip
 }
 
+type Encrypted = { keyring: unknown } | undefined
+
 export interface Parts {
   options: { server: boolean; bootstrap: boolean; version: string }
   local: LocalSurface
@@ -16,13 +18,14 @@ export interface Parts {
   replica: Replica | undefined
   lan: Pool
   wan: Pool | undefined
+  channels: { lan: Encrypted; wan: Encrypted }
   datacenters: number
 }
 
 type Group = Record<string, string>
 
 export function statistics(parts: Parts): Record<string, Group> {
-  const { options, local, following, replica, lan, wan } = parts
+  const { options, local, following, replica, lan, wan, channels } = parts
   const checks = local.checks()
   const ttls = checks.filter(({ definition }) => definition.how.type === 'ttl').length
   const { leaderAddress } = following
@@ -45,8 +48,8 @@ export function statistics(parts: Parts): Record<string, Group> {
         }
       : { acl: 'disabled', known_servers: String(following.peers.length), server: 'false' },
     ...(replica === undefined ? {} : { raft: raft(replica, following) }),
-    serf_lan: serf(lan),
-    ...(wan === undefined ? {} : { serf_wan: serf(wan) }),
+    serf_lan: serf(lan, channels.lan),
+    ...(wan === undefined ? {} : { serf_wan: serf(wan, channels.wan) }),
   }
 }
 
@@ -70,10 +73,10 @@ function raft({ status }: Replica, following: Following): Group {
   }
 }
 
-function serf({ gossip }: Pool): Group {
+function serf({ gossip }: Pool, channel: Encrypted): Group {
   const all = gossip.members()
   return {
-    encrypted: 'false',
+    encrypted: String(channel?.keyring !== undefined),
     failed: String(all.filter(({ status }) => status === 'failed').length),
     health_score: String(gossip.health),
     left: String(all.filter(({ status }) => status === 'left').length),

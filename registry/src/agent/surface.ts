@@ -19,6 +19,7 @@ import type {
 } from '../model.ts'
 import type { Applied, Command } from '../store/command.ts'
 import type { Topic, View } from '../store/view.ts'
+import type { KeysSurface } from './keys.ts'
 
 /** stale: as this node's store is; default: as new as the leader's commit under its lease; consistent: confirmed by a quorum. */
 export type Freshness = 'stale' | 'default' | 'consistent'
@@ -56,6 +57,8 @@ export interface AgentSurface {
   /** This node's store as it is now; never waits. */
   readonly view: View
   readonly local: LocalSurface
+  /** Of gossip encryption, everywhere. */
+  readonly keys: KeysSurface
   /**
    * Through the log, from any node; resolves when this node's store has it.
    * @throws NoLeader when none was known for 7 s, LeadershipLost when the outcome is unknown, Refused when the state said no,

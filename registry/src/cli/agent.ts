@@ -119,7 +119,7 @@ async function run(config: AgentConfig, { log, open, banner, closers, signals }:
   const early = await Promise.race([stopped, joining])
   if (early !== undefined) return early
   banner('==> Consul agent running!')
-  for (const line of table(config, ports)) banner(line)
+  for (const line of table(config, ports, agent)) banner(line)
   banner('')
   banner('==> Log data will now stream in as it occurs:')
   banner('')
@@ -157,10 +157,12 @@ function agentOptions(config: AgentConfig, io: NodeIo): AgentOptions {
       electionTimeoutMax: 2_000 * multiplier,
       heartbeatInterval: 100 * multiplier,
     },
+    encrypt: config.encrypt,
     rpcHold: config.rpcHold,
     checkUpdateInterval: config.checkUpdateInterval,
     version: consulVersion,
-    configuration: { ...config },
+    // Whoever may ask for this may not have the key.
+    configuration: { ...config, encrypt: { ...config.encrypt, key: config.encrypt.key && 'hidden' } },
   }
 }
 
@@ -232,7 +234,7 @@ async function openFaces(
   return ports
 }
 
-function table(config: AgentConfig, ports: Ports): string[] {
+function table(config: AgentConfig, ports: Ports, { encrypted }: Agent): string[] {
   const { server, bootstrap, clients, advertise } = config
   const { serfLan, serfWan } = config.ports
   return [
@@ -241,7 +243,7 @@ function table(config: AgentConfig, ports: Ports): string[] {
     `            Server: ${server} (bootstrap: ${bootstrap})`,
     `       Client Addr: ${clients.join(' ')} (HTTP: ${ports.http}, HTTPS: -1, DNS: ${ports.dns}, RPC: ${ports.rpc})`,
     `      Cluster Addr: ${advertise} (LAN: ${serfLan}, WAN: ${serfWan})`,
-    '    Gossip encrypt: false, RPC-TLS: false, TLS-Incoming: false',
+    `    Gossip encrypt: ${encrypted}, RPC-TLS: false, TLS-Incoming: false`,
   ]
 }
 

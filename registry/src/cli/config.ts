@@ -3,6 +3,7 @@
  * mistake is found before any is reported, so that one run of the command shows them all.
  */
 import { isIP } from 'node:net'
+import { keyOf } from '../agent/keyring.ts'
 import type { BadRequest } from '../errors.ts'
 import { parseDuration } from '../health/duration.ts'
 import { parseAddress } from '../io/address.ts'
@@ -36,6 +37,8 @@ export interface AgentConfig {
   advertise: string
   advertiseWan: string
   clients: string[]
+  /** `key` undefined: none was given. */
+  encrypt: { key: string | undefined; verifyIncoming: boolean; verifyOutgoing: boolean; keepFile: boolean }
   join: string[]
   joinWan: string[]
   retryJoin: string[]
@@ -369,6 +372,12 @@ function check(values: Values, checking: Checking): AgentConfig {
     advertise,
     advertiseWan,
     clients,
+    encrypt: {
+      key: encryptKey(text('encrypt'), mistakes),
+      verifyIncoming: truth('encrypt_verify_incoming'),
+      verifyOutgoing: truth('encrypt_verify_outgoing'),
+      keepFile: !truth('disable_keyring_file'),
+    },
     join: list('start_join'),
     joinWan: list('start_join_wan'),
     retryJoin: list('retry_join'),
@@ -413,6 +422,16 @@ const levels = new Map<string, AgentConfig['logLevel']>([
   ['ERR', 'error'],
   ['ERROR', 'error'],
 ])
+
+function encryptKey(given: string, mistakes: string[]): string | undefined {
+  if (given === '') return undefined
+  try {
+    return keyOf(given).text
+  } catch (error) {
+    mistakes.push(`encrypt has invalid key: ${(error as BadRequest).message}; "registry keygen" makes one`)
+    return undefined
+  }
+}
 
 function checkAddress(key: string, address: string, mistakes: string[]): void {
   try {

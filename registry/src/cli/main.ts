@@ -6,12 +6,13 @@ import { runAgent } from './agent.ts'
 import type { Command } from './command.ts'
 import { connect, connectionFlags } from './connection.ts'
 import { type Flag, flagsHelp, parseFlags } from './flags.ts'
+import { keygen, keyring } from './keyring.ts'
 import { kvDelete, kvGet, kvPut } from './kv.ts'
 import { forceLeave, info, join, leave, members } from './members.ts'
 import { runRecover } from './recover.ts'
 import { consulVersion, rollcallVersion } from './version.ts'
 
-const commands: readonly Command[] = [forceLeave, info, join, kvDelete, kvGet, kvPut, leave, members]
+const commands: readonly Command[] = [forceLeave, info, join, keygen, keyring, kvDelete, kvGet, kvPut, leave, members]
 
 const calledAs = process.env.ROLLCALL_CALLED_AS === 'consul' ? 'consul' : 'registry'
 

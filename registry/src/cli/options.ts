@@ -88,6 +88,32 @@ export const options = [
     help: 'Addresses, separated by spaces, that HTTP, DNS and the command line port listen on.',
   },
   {
+    key: 'encrypt',
+    flag: 'encrypt',
+    kind: 'text',
+    value: 'key',
+    help: 'Encrypt gossip with this key, base64 of 16, 24 or 32 bytes (registry keygen); afterwards the kept keyring counts.',
+  },
+  {
+    key: 'encrypt_verify_incoming',
+    kind: 'boolean',
+    default: true,
+    help: 'With a key: drop gossip that is not encrypted.',
+  },
+  {
+    key: 'encrypt_verify_outgoing',
+    kind: 'boolean',
+    default: true,
+    help: 'With a key: encrypt what is sent. Both false, then this true, then the other: encryption for a pool that lives.',
+  },
+  {
+    key: 'disable_keyring_file',
+    flag: 'disable-keyring-file',
+    kind: 'boolean',
+    default: false,
+    help: 'Keep no keyring in the data directory: -encrypt counts at every start, and key changes last until the next.',
+  },
+  {
     key: 'start_join',
     flag: 'join',
     kind: 'list',

@@ -10,6 +10,7 @@ import type {
   CatalogServiceShape,
   CheckRegistration,
   CheckShape,
+  KeyringShape,
   KvOperation,
   KvPairShape,
   MemberShape,
@@ -217,6 +218,20 @@ export class Client {
       this.#read(`/v1/health/node/${encodeURIComponent(name)}`, {}, options),
   }
 
+  /** Gossip encryption, on all members; servers answer. */
+  readonly keyring = {
+    list: async (options: { localOnly?: boolean; relayFactor?: number } = {}): Promise<KeyringShape[]> => {
+      const { localOnly, relayFactor } = options
+      const query = { 'local-only': localOnly === true ? 'true' : undefined, 'relay-factor': relayFactor || undefined }
+      return (await this.#read<KeyringShape[]>(keyringPath, query)).value
+    },
+    install: (key: string, options: { relayFactor?: number } = {}): Promise<void> =>
+      this.#changeKeys('POST', key, options),
+    use: (key: string, options: { relayFactor?: number } = {}): Promise<void> => this.#changeKeys('PUT', key, options),
+    remove: (key: string, options: { relayFactor?: number } = {}): Promise<void> =>
+      this.#changeKeys('DELETE', key, options),
+  }
+
   readonly status = {
     /** `host:port` of the leader, '' while none is known. */
     leader: (): Promise<Answer<string>> => this.#read('/v1/status/leader'),
@@ -243,6 +258,11 @@ export class Client {
     await this.#ok(request)
   }
 
+  async #changeKeys(method: 'POST' | 'PUT' | 'DELETE', key: string, { relayFactor }: { relayFactor?: number }) {
+    const query = { 'relay-factor': relayFactor || undefined }
+    await this.#ok({ method, path: keyringPath, query, body: JSON.stringify({ Key: key }) })
+  }
+
   async #ok(request: Request): Promise<Response> {
     const response = await send(this.#options, request)
     if (response.status !== 200) throw new UnexpectedAnswer(response.status, response.text)
@@ -257,6 +277,8 @@ export class Client {
     }
   }
 }
+
+const keyringPath = '/v1/operator/keyring'
 
 /** Slashes are escaped too: a URL parser would change a raw `a/../b`. (Consul's router cleans such keys all the same.) */
 function kvPath(key: string): string {

@@ -50,7 +50,7 @@ export class UnexpectedAnswer extends Error {
 }
 
 export interface Request {
-  method: 'GET' | 'PUT' | 'DELETE'
+  method: 'GET' | 'PUT' | 'POST' | 'DELETE'
   /** From `/v1/…`, already escaped. */
   path: string
   query?: Record<string, string | number | boolean | undefined>

@@ -182,6 +182,16 @@ export interface ServiceEntryShape {
   Checks: CheckShape[]
 }
 
+/** `GET /v1/operator/keyring`: the keys of one pool, and how many of its members have each. */
+export interface KeyringShape {
+  WAN: boolean
+  Datacenter: string
+  Segment: string
+  Keys: Record<string, number>
+  PrimaryKeys: Record<string, number>
+  NumNodes: number
+}
+
 /** The value of a pair as bytes. */
 export function bytesOf(pair: KvPairShape): Uint8Array {
   return Uint8Array.from(atob(pair.Value ?? ''), (character) => character.charCodeAt(0))

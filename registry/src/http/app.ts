@@ -11,6 +11,7 @@ import { type Answer, type Endpoint, empty, type HttpOptions, type Sent, text, t
 import { failure } from './failure.ts'
 import { FetchedRequest, responseOf } from './fetched.ts'
 import { healthEndpoints } from './health.ts'
+import { keyringEndpoints } from './keyring.ts'
 import { kvEndpoints } from './kv.ts'
 import { sessionEndpoints } from './sessions.ts'
 import { statusEndpoints } from './status.ts'
@@ -48,6 +49,7 @@ export function endpointsOf(surface: AgentSurface, options: HttpOptions): Endpoi
     ...agentEndpoints(surface, options),
     ...sessionEndpoints(surface, options),
     ...statusEndpoints(surface),
+    ...keyringEndpoints(surface),
     ...txnEndpoints(surface, options),
   ]
 }

@@ -10,6 +10,7 @@ export interface Io {
   random: Random
   disk: Disk
   network: Network
+  cipher: Cipher
   probe: Probe
   log: Log
   /** Resolves when what arrived meanwhile was taken in: work that would hold the loop waits for it between its pieces. */
@@ -51,6 +52,9 @@ export type Channel = 'rpc' | 'lan' | 'wan'
 /** Answers on the connection a frame came in on, so that agents behind published ports or without a listener are reached. */
 export type Reply = (bytes: Uint8Array) => void
 
+/** Where bytes seem to come from, for log lines: members live behind published ports, so it decides nothing. */
+export type Seemingly = string | undefined
+
 /**
  * Moves bytes one way; anything cleverer (request ids, retries, time-outs) lives where the simulator sees it.
  * Frames are at most `frameLengthMax` bytes (`io/frames.ts`).
@@ -64,8 +68,20 @@ export interface Network {
    */
   frame(channel: Channel, to: Address, bytes: Uint8Array, onFailed?: (reason: Error) => void): void
   /** One receiver per channel; a second call replaces the first. Replies to our frames arrive here as well. */
-  onDatagram(channel: Channel, receive: (bytes: Uint8Array) => void): void
-  onFrame(channel: Channel, receive: (bytes: Uint8Array, reply: Reply) => void): void
+  onDatagram(channel: Channel, receive: (bytes: Uint8Array, from?: Seemingly) => void): void
+  onFrame(channel: Channel, receive: (bytes: Uint8Array, reply: Reply, from?: Seemingly) => void): void
+}
+
+/**
+ * AES-GCM (NIST SP 800-38D) with keys of 16, 24 or 32 bytes. Each sealing takes a new random nonce of 96 bits, so whoever
+ * shares a key need not know of each other: after n sealings under one key by everybody together, the chance that a nonce
+ * was ever used twice is about n² / 2^97 (one in 15 million after 10^11).
+ */
+export interface Cipher {
+  /** Nonce, ciphertext, tag: 28 bytes more than `plain`. What opens it must give the same `context`, which is not in it. */
+  seal(key: Uint8Array, plain: Uint8Array, context: Uint8Array): Uint8Array
+  /** Undefined: not sealed with this key and context, or damaged. Never throws, whatever the bytes. */
+  open(key: Uint8Array, sealed: Uint8Array, context: Uint8Array): Uint8Array | undefined
 }
 
 export type ProbeRequest =

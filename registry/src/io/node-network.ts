@@ -10,7 +10,7 @@ import { BadRequest } from '../errors.ts'
 import type { Address, Millis } from '../model.ts'
 import { addressText } from './address.ts'
 import { FrameJoiner, frameHeader } from './frames.ts'
-import type { Channel, Log, Network, Reply } from './io.ts'
+import type { Channel, Log, Network, Reply, Seemingly } from './io.ts'
 
 export type Listen = Partial<Record<Channel, Address | undefined>>
 
@@ -39,8 +39,8 @@ const watchInterval = 500
 const earlyFramesMax = 256
 const nothing = new Uint8Array(0)
 
-type FrameReceiver = (bytes: Uint8Array, reply: Reply) => void
-type DatagramReceiver = (bytes: Uint8Array) => void
+type FrameReceiver = (bytes: Uint8Array, reply: Reply, from?: Seemingly) => void
+type DatagramReceiver = (bytes: Uint8Array, from?: Seemingly) => void
 
 interface Outgoing {
   socket: Socket
@@ -64,7 +64,7 @@ export class NodeNetwork implements Network {
   readonly #outgoing = new Map<string, Outgoing>()
   readonly #frameReceivers = new Map<Channel, FrameReceiver>()
   /** Frames that came before anybody asked for them: a node listens before it has read its log. */
-  readonly #early = new Map<Channel, { frame: Uint8Array; reply: Reply }[]>()
+  readonly #early = new Map<Channel, { frame: Uint8Array; reply: Reply; from: Seemingly }[]>()
   readonly #datagramReceivers = new Map<Channel, DatagramReceiver>()
   readonly #watch: NodeJS.Timeout
   #closed = false
@@ -142,7 +142,7 @@ export class NodeNetwork implements Network {
     const early = this.#early.get(channel) ?? []
     this.#early.delete(channel)
     // Never inside the receiver's own call.
-    for (const { frame, reply } of early) queueMicrotask(() => this.#receive(channel, frame, reply))
+    for (const { frame, reply, from } of early) queueMicrotask(() => this.#receive(channel, frame, reply, from))
   }
 
   /** Stops listening, lets what was written leave for at most half a second, and closes every socket. */
@@ -180,8 +180,8 @@ export class NodeNetwork implements Network {
 
   #listenUdp(channel: Channel, address: Address): Promise<UdpSocket> {
     const socket = createSocket({ type: isIPv6(address.host) ? 'udp6' : 'udp4', recvBufferSize: 1024 * 1024 })
-    socket.on('message', (bytes) => {
-      this.#give(() => this.#datagramReceivers.get(channel)?.(bytes))
+    socket.on('message', (bytes, { address: host, port }) => {
+      this.#give(() => this.#datagramReceivers.get(channel)?.(bytes, addressText({ host, port })))
     })
     return new Promise((resolve, reject) => {
       socket.once('error', (error) => {
@@ -206,8 +206,9 @@ export class NodeNetwork implements Network {
       if (socket.writableLength + bytes.length > this.#limits.queueBytesMax) socket.destroy()
       else write(socket, frameHeader(bytes), bytes)
     }
+    const from = remoteText(socket)
     this.#read(channel, socket, (frame) => {
-      if (frame.length > 0) this.#receive(channel, frame, reply)
+      if (frame.length > 0) this.#receive(channel, frame, reply, from)
       // Whatever waits to leave is as good an answer; and who asks without reading must not make us keep the answers.
       else if (socket.writableLength === 0) write(socket, frameHeader(nothing), nothing)
     })
@@ -233,7 +234,7 @@ export class NodeNetwork implements Network {
     this.#read(channel, socket, (frame) => {
       connection.askedAt = undefined
       connection.usedAt = performance.now()
-      if (frame.length > 0) this.#receive(channel, frame, reply)
+      if (frame.length > 0) this.#receive(channel, frame, reply, addressText(to))
     })
     socket.on('close', () => {
       clearTimeout(timer)
@@ -244,7 +245,6 @@ export class NodeNetwork implements Network {
 
   #read(channel: Channel, socket: Socket, receive: (frame: Uint8Array) => void): void {
     const joiner = new FrameJoiner()
-    const from = () => `${socket.remoteAddress}:${socket.remotePort}`
     socket.on('data', (bytes) => {
       let frames: Uint8Array[]
       try {
@@ -252,7 +252,7 @@ export class NodeNetwork implements Network {
       } catch (error) {
         this.#log('warn', 'network', 'connection closed: not one of ours, or damaged', {
           channel,
-          from: from(),
+          from: remoteText(socket),
           error: (error as Error).message,
         })
         socket.destroy()
@@ -286,15 +286,15 @@ export class NodeNetwork implements Network {
     }
   }
 
-  #receive(channel: Channel, frame: Uint8Array, reply: Reply): void {
+  #receive(channel: Channel, frame: Uint8Array, reply: Reply, from: Seemingly): void {
     const receiver = this.#frameReceivers.get(channel)
     if (receiver !== undefined) {
-      this.#give(() => receiver(frame, reply))
+      this.#give(() => receiver(frame, reply, from))
       return
     }
     const early = this.#early.get(channel) ?? []
     this.#early.set(channel, early)
-    if (early.length < earlyFramesMax) early.push({ frame, reply })
+    if (early.length < earlyFramesMax) early.push({ frame, reply, from })
   }
 
   /** A receiver that throws is a broken invariant of this node. */
@@ -319,6 +319,10 @@ export class NodeNetwork implements Network {
       this.#halt(error instanceof Error ? error : new Error(String(error)))
     }
   }
+}
+
+function remoteText({ remoteAddress: host, remotePort: port }: Socket): Seemingly {
+  return host === undefined || port === undefined ? undefined : addressText({ host, port })
 }
 
 /** Header and body, and whatever else is written in this turn of the loop, by whomever, in one system call. */

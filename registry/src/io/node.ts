@@ -1,10 +1,11 @@
 /** The real world behind `Io`: this machine's clock, chance, disk and network. */
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomFillSync } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Address } from '../model.ts'
 import type { Channel, Io, Log } from './io.ts'
+import { aesGcm } from './node-cipher.ts'
 import { NodeDisk } from './node-disk.ts'
 import { type NetworkLimits, NodeNetwork } from './node-network.ts'
 import { probe } from './node-probe.ts'
@@ -55,6 +56,7 @@ export async function openIo({ dataDir, listen, log, halt, limits }: IoOptions):
     random: new Random([seed.readUInt32BE(0), seed.readUInt32BE(4), seed.readUInt32BE(8), seed.readUInt32BE(12)]),
     disk,
     network,
+    cipher: aesGcm((bytes) => randomFillSync(bytes)),
     probe,
     log,
     turn: () => new Promise((resolve) => setImmediate(resolve)),

@@ -3,13 +3,18 @@
  * the test moves. Writes apply at once; what is registered here is in the catalog at once.
  */
 import { setImmediate as turn } from 'node:timers/promises'
+import { Deadlines } from '../../src/agent/deadlines.ts'
+import { type KeyChange, Keyring } from '../../src/agent/keyring.ts'
+import { Keys } from '../../src/agent/keys.ts'
+import { SealedChannel } from '../../src/agent/sealed.ts'
 import type { AgentSurface, Fresh, LocalSurface, Written } from '../../src/agent/surface.ts'
 import { BadRequest, NoLeader, NotFound, Refused } from '../../src/errors.ts'
 import { Checks } from '../../src/health/checks.ts'
 import { httpApp } from '../../src/http/app.ts'
 import { type Direct, directAnswers } from '../../src/http/direct.ts'
 import type { HttpOptions } from '../../src/http/endpoint.ts'
-import type { LogLevel } from '../../src/io/io.ts'
+import type { Io, LogLevel } from '../../src/io/io.ts'
+import { aesGcm } from '../../src/io/node-cipher.ts'
 import { Random } from '../../src/io/random.ts'
 import type { CheckResult, Index, Member, Millis, NodeDefinition, ServiceDefinition } from '../../src/model.ts'
 import { type Command, encodeCommand } from '../../src/store/command.ts'
@@ -54,6 +59,7 @@ export class SingleNode {
     meta: { 'consul-network-segment': '' },
   }
   #index: Index = 4
+  readonly #key: string | undefined
   #timers: { at: Millis; fire: () => void }[] = []
   readonly surface: AgentSurface
   readonly options: HttpOptions
@@ -61,9 +67,10 @@ export class SingleNode {
   /** What the listener asks before the application. */
   readonly direct: Direct
 
-  /** @param leading false: a server that never had a leader, and so has nothing in its store */
-  constructor({ leading = true, ...options }: Partial<HttpOptions> & { leading?: boolean } = {}) {
+  /** @param key of gossip encryption; none: there is none. @param leading false: a server that never had a leader, and so has nothing in its store */
+  constructor({ leading = true, key, ...options }: Partial<HttpOptions> & { leading?: boolean; key?: string } = {}) {
     this.leading = leading
+    this.#key = key
     this.options = {
       clock: { now: () => this.now, wall: () => 0 },
       random: new Random(1),
@@ -138,6 +145,7 @@ export class SingleNode {
         return self.store
       },
       local: this.#local(),
+      keys: this.#keys(member('golden', 18301, tags), member('golden.dc1', 18302, tags)),
       async write(command) {
         if (!self.leading) throw new NoLeader()
         return self.apply(command)
@@ -191,6 +199,26 @@ export class SingleNode {
       statistics: () => ({ raft: { state: 'Leader', term: '2' }, consul: { leader: 'true' } }),
       configuration: () => ({ Datacenter: 'dc1' }),
     }
+  }
+
+  /** As on a server that is alone in both pools. */
+  #keys(lan: Member, wan: Member): Keys {
+    const { random } = this.options
+    const network = { datagram() {}, frame() {}, onDatagram() {}, onFrame() {} }
+    const io = { clock: this.options.clock, random, network, cipher: aesGcm(() => {}), log() {} } as unknown as Io
+    const pool = (name: 'lan' | 'wan', member: Member) => {
+      const keyring = this.#key === undefined ? undefined : new Keyring([this.#key])
+      return {
+        name: member.name,
+        members: () => [member],
+        channel: new SealedChannel(io, name, keyring, { verifyIncoming: true, verifyOutgoing: true }),
+        kept: keyring && {
+          keyring,
+          change: async (change: KeyChange, key: string) => keyring.become(keyring.after(change, key), this.now),
+        },
+      }
+    }
+    return new Keys({ io, deadlines: new Deadlines(), datacenter: 'dc1', lan: pool('lan', lan), wan: pool('wan', wan) })
   }
 
   #local(): LocalSurface {

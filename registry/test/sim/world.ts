@@ -3,6 +3,7 @@
  * The same seed gives the same run, because nothing here or in the nodes asks anything else for time or chance.
  */
 import type { Channel, Io, LogLevel, Network, ProbeOutcome, ProbeRequest } from '../../src/io/io.ts'
+import { aesGcm } from '../../src/io/node-cipher.ts'
 import { Random } from '../../src/io/random.ts'
 import type { Address, Millis } from '../../src/model.ts'
 import { type DiskOperation, SimulatedDisk } from './disk.ts'
@@ -141,6 +142,7 @@ export class World {
         wall: () => 1_700_000_000_000 + place.wallOffset + this.now,
       },
       random: new Random(this.random.word()),
+      cipher: aesGcm(chanceOf(offset)),
       disk: place.disk.open((operation) => this.#diskTurn(place, operation)),
       network: this.#afterPauses(name, this.network.open(name, place.addresses)),
       probe: async (request) => this.probe(name, request),
@@ -352,6 +354,14 @@ const settle = (process as typeof process & { _tickCallback(): void })._tickCall
 /** A turn of the real loop: every chain of promises that waits for nothing else has ended when it comes. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
+}
+
+/** For the nonces of one life: the real cipher, with chance that the seed decides and that takes none from anybody else. */
+function chanceOf(seed: number): (bytes: Uint8Array) => void {
+  const random = new Random(seed)
+  return (bytes) => {
+    for (let at = 0; at < bytes.length; at++) bytes[at] = random.word()
+  }
 }
 
 function before(one: Event, other: Event): boolean {
