@@ -7,6 +7,7 @@
 #   scripts/soak.sh gossip [SEEDS]    random trouble among members (default 2,000)
 #   scripts/soak.sh processes [N]     the tests of whole processes, N times over (default 10)
 #   scripts/soak.sh faults [SECONDS]   three processes with a fault proxy between them, their history checked (default 600)
+#   scripts/soak.sh cuts [N]           one of three Docker hosts cut off and healed, N times over (default 20; as root)
 #   scripts/soak.sh explore            every state of three Raft cores within bounds
 #   scripts/soak.sh seeded             every seeded bug is caught, and after how many seeds
 #   scripts/soak.sh properties [N]     every property on N other sets of inputs (default 20)
@@ -36,6 +37,9 @@ soak() {
     explore) EXPLORE=whole mocha registry/test/explore/explore.test.ts ;;
     seeded) node scripts/seeded.ts ;;
     faults) DURATION=${count:-600} mocha registry/test/processes/faults.test.ts ;;
+    cuts)
+      CUTS=${count:-20} mocha test/docker/demo.test.ts --grep 'cut off and healed again'
+      ;;
     properties)
       for ((run = 1; run <= ${count:-20}; run++)); do
         PROPERTIES=random mocha --require ./test/setup.ts --reporter dot $(git grep -l fast-check -- '*.test.ts')
@@ -43,7 +47,7 @@ soak() {
       ;;
     all) for each in raft sim agents gossip processes faults properties; do soak "$each"; done ;;
     *)
-      echo "scripts/soak.sh: expected raft, sim, agents, gossip, processes, faults, explore, seeded, properties or all, received \"$name\"" >&2
+      echo "scripts/soak.sh: expected raft, sim, agents, gossip, processes, faults, cuts, explore, seeded, properties or all, received \"$name\"" >&2
       exit 2
       ;;
   esac
