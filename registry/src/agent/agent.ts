@@ -319,6 +319,7 @@ export class Agent implements AgentSurface {
     const now = this.#io.clock.now()
     this.#replica?.tick()
     this.#pools.tick()
+    this.#peers.tick(now)
     this.#deadlines.tick(now)
     this.#local.tick(now)
     this.#antiEntropy.tick(now)

@@ -83,7 +83,7 @@ export class Membership {
       if (frame.replyTo !== undefined) (frame.replyTo as Reply)(bytes)
       else if (to !== undefined) {
         this.#io.network.frame(this.#channel, to, bytes, (reason) => {
-          this.gossip.frameFailed(to, this.#io.clock.now(), dialError(reason, to))
+          this.gossip.frameFailed(to, this.#io.clock.now(), dialError(reason, to, this.#channel))
           this.#flush()
         })
       }
@@ -106,8 +106,14 @@ export class Membership {
   }
 }
 
+/** What to do about somebody who is there and is no agent. */
+const gossipPort = {
+  lan: 'expected the gossip port of an agent there, 8301 unless its -serf-lan-port says otherwise',
+  wan: 'expected the WAN gossip port of a server there, 8302 unless its -serf-wan-port says otherwise',
+}
+
 /** In the words of Go's net package, which Consul's users know. */
-function dialError(reason: Error, to: Address): string {
+function dialError(reason: Error, to: Address, channel: 'lan' | 'wan'): string {
   // The other side has said what it is.
   if (reason instanceof Refused) return reason.message
   const where = `dial tcp ${addressText(to)}`
@@ -121,6 +127,8 @@ function dialError(reason: Error, to: Address): string {
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
       return `dial tcp: lookup ${to.host}: no such host`
+    case 'ENOAGENT':
+      return `${reason.message}; ${gossipPort[channel]}`
     default:
       return `${where}: ${reason.message}`
   }

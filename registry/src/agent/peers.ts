@@ -8,6 +8,7 @@ import { Packr } from 'msgpackr'
 import * as errors from '../errors.ts'
 import { addressText } from '../io/address.ts'
 import type { Channel, Io, Network, Reply } from '../io/io.ts'
+import { Repeats } from '../io/repeats.ts'
 import type { Address, Millis } from '../model.ts'
 import type { Deadlines } from './deadlines.ts'
 
@@ -60,6 +61,7 @@ export class Peers {
   readonly #asked = new Map<number, Asked>()
   readonly #answers = new Map<string, Answer>()
   readonly #packr = new Packr({ useRecords: false })
+  readonly #repeats: Repeats
   #next: number
   #stopped = false
 
@@ -67,6 +69,7 @@ export class Peers {
     this.#io = io
     this.#channel = channel
     this.#deadlines = deadlines
+    this.#repeats = new Repeats(io.log)
     this.#next = io.random.word()
   }
 
@@ -131,12 +134,21 @@ export class Peers {
       body = this.#packr.unpack(bytes.subarray(5))
       if (!Array.isArray(body)) throw new Error('expected a list')
     } catch (error) {
-      this.#io.log('warn', 'rpc', `dropped a malformed frame: ${(error as Error).message}`)
+      this.#dropped('dropped a malformed request', { error: (error as Error).message })
       return
     }
     if (bytes[0] === frameKind.reply) this.#settle(id, body)
     else if (bytes[0] === frameKind.request) void this.#serve(id, body, reply)
-    else this.#io.log('warn', 'rpc', `dropped a frame of kind ${bytes[0]}; is that agent newer?`)
+    else this.#dropped('dropped a frame of unknown kind; is that agent newer?', { kind: bytes[0] })
+  }
+
+  #dropped(message: string, fields: Record<string, unknown>): void {
+    this.#repeats.warn(message, this.#io.clock.now(), 'rpc', message, fields)
+  }
+
+  /** Says what was held back. Called now and then. */
+  tick(now: Millis): void {
+    this.#repeats.tick(now)
   }
 
   stop(): void {

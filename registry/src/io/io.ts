@@ -64,7 +64,8 @@ export interface Network {
   datagram(channel: Channel, to: Address, bytes: Uint8Array): void
   /**
    * In order while the connection lives; connects when there is none. `onFailed` is called at most once when this
-   * frame certainly or possibly did not arrive because the connection could not be made or was lost before it left.
+   * frame certainly or possibly did not arrive because the connection could not be made or was lost before it left; on
+   * the gossip channels also when whoever listens there never says a word that an agent would.
    */
   frame(channel: Channel, to: Address, bytes: Uint8Array, onFailed?: (reason: Error) => void): void
   /** One receiver per channel; a second call replaces the first. Replies to our frames arrive here as well. */

@@ -11,6 +11,7 @@ import type { Address, Millis } from '../model.ts'
 import { addressText } from './address.ts'
 import { FrameJoiner, frameHeader } from './frames.ts'
 import type { Channel, Log, Network, Reply, Seemingly } from './io.ts'
+import { Repeats } from './repeats.ts'
 
 export type Listen = Partial<Record<Channel, Address | undefined>>
 
@@ -49,13 +50,22 @@ interface Outgoing {
   usedAt: number
   /** Frames left since the last answer. */
   unanswered: boolean
+  /** Who wants to know when the other side turns out not to be one of ours; gone once it has said something. */
+  strangers: ((reason: Error) => void)[] | undefined
 }
+
+/** Told through `onFailed` of a frame on a gossip channel: whoever listens there has never answered as an agent does. */
+export const strangerCode = 'ENOAGENT'
+
+/** As many wait for the first sign of life; whoever asks more often than that hears nothing, and has a deadline anyway. */
+const strangersMax = 64
 
 export class NodeNetwork implements Network {
   /** The ports that are bound, which differ from those asked for where these were 0. */
   readonly ports: Partial<Record<Channel, number>> = {}
 
   readonly #log: Log
+  readonly #repeats: Repeats
   readonly #halt: (reason: Error) => void
   readonly #limits: NetworkLimits
   readonly #servers: Server[] = []
@@ -71,6 +81,7 @@ export class NodeNetwork implements Network {
 
   private constructor(log: Log, halt: (reason: Error) => void, limits: NetworkLimits) {
     this.#log = log
+    this.#repeats = new Repeats(log)
     this.#halt = halt
     this.#limits = limits
     this.#watch = setInterval(() => this.#look(performance.now()), Math.min(watchInterval, limits.silenceMax / 2))
@@ -130,6 +141,10 @@ export class NodeNetwork implements Network {
     connection.unanswered = true
     write(socket, header, bytes, (error) => {
       if (error) this.#fail(onFailed, socket.errored ?? error)
+      else if (onFailed !== undefined && channel !== 'rpc' && (connection.strangers?.length ?? 0) < strangersMax) {
+        // Of a request that left, nobody may say that it was not seen; who gossips only wants to know whom it talks to.
+        connection.strangers?.push(onFailed)
+      }
     })
   }
 
@@ -223,7 +238,13 @@ export class NodeNetwork implements Network {
       keepAlive: true,
       keepAliveInitialDelay: 15_000,
     })
-    const connection: Outgoing = { socket, askedAt: undefined, usedAt: performance.now(), unanswered: false }
+    const connection: Outgoing = {
+      socket,
+      askedAt: undefined,
+      usedAt: performance.now(),
+      unanswered: false,
+      strangers: [],
+    }
     this.#outgoing.set(key, connection)
     const timer = setTimeout(
       () => socket.destroy(new Error(`no connection to ${addressText(to)} within ${this.#limits.connectTimeout} ms`)),
@@ -234,11 +255,16 @@ export class NodeNetwork implements Network {
     this.#read(channel, socket, (frame) => {
       connection.askedAt = undefined
       connection.usedAt = performance.now()
+      connection.strangers = undefined
       if (frame.length > 0) this.#receive(channel, frame, reply, addressText(to))
     })
     socket.on('close', () => {
       clearTimeout(timer)
       if (this.#outgoing.get(key) === connection) this.#outgoing.delete(key)
+      const reason = socket.errored as NodeJS.ErrnoException | null
+      const words = reason?.code === strangerCode ? reason.message : 'the connection was closed without an answer'
+      for (const failed of connection.strangers ?? []) this.#fail(failed, stranger(words))
+      connection.strangers = undefined
     })
     return connection
   }
@@ -250,12 +276,15 @@ export class NodeNetwork implements Network {
       try {
         frames = joiner.push(bytes)
       } catch (error) {
-        this.#log('warn', 'network', 'connection closed: not one of ours, or damaged', {
-          channel,
-          from: remoteText(socket),
-          error: (error as Error).message,
-        })
-        socket.destroy()
+        const { remoteAddress, remotePort } = socket
+        this.#repeats.warn(
+          `${channel} ${remoteAddress}`,
+          performance.now(),
+          'network',
+          `connection with ${remoteAddress} closed: not an agent, or damaged bytes`,
+          { channel, port: remotePort, error: (error as Error).message },
+        )
+        socket.destroy(stranger(spoken(bytes)))
         return
       }
       for (const frame of frames) receive(frame)
@@ -266,12 +295,17 @@ export class NodeNetwork implements Network {
   }
 
   #look(now: Millis): void {
+    this.#repeats.tick(now)
     for (const connection of this.#outgoing.values()) {
       const { socket } = connection
       if (socket.connecting) continue
       if (connection.askedAt !== undefined && now - connection.askedAt > this.#limits.silenceMax) {
         // Closed in the usual way, the kernel would go on trying, and deliver a request long after its sender was told
         // that nobody knows what became of it. A reset throws away what is still on the way.
+        for (const failed of connection.strangers ?? []) {
+          this.#fail(failed, stranger(`nothing was answered within ${this.#limits.silenceMax / 1000} s`))
+        }
+        connection.strangers = undefined
         socket.resetAndDestroy()
         this.#log('debug', 'network', 'connection given up', {
           reason: `no sign of life for ${this.#limits.silenceMax} ms`,
@@ -323,6 +357,20 @@ export class NodeNetwork implements Network {
 
 function remoteText({ remoteAddress: host, remotePort: port }: Socket): Seemingly {
   return host === undefined || port === undefined ? undefined : addressText({ host, port })
+}
+
+function stranger(words: string): Error {
+  return Object.assign(new Error(words), { code: strangerCode })
+}
+
+/** What somebody said who does not speak frames. */
+function spoken(bytes: Uint8Array): string {
+  const text = Buffer.from(bytes.subarray(0, 24)).toString('latin1')
+  if (text.startsWith('HTTP/')) return 'an HTTP server answered'
+  if (text.startsWith('SSH-')) return 'an SSH server answered'
+  // A TLS record: alert or handshake, version 3.x.
+  if ((bytes[0] === 0x15 || bytes[0] === 0x16) && bytes[1] === 3) return 'a TLS server answered'
+  return `the answer began with ${JSON.stringify(text.replace(/[^ -~]/g, '.'))}`
 }
 
 /** Header and body, and whatever else is written in this turn of the loop, by whomever, in one system call. */

@@ -14,6 +14,7 @@
 import { Busy, LeadershipLost, NotLeader, Stopped, TooLarge } from '../errors.ts'
 import { parseAddress } from '../io/address.ts'
 import type { Io, Reply } from '../io/io.ts'
+import { Repeats } from '../io/repeats.ts'
 import type { Index, Millis, Term } from '../model.ts'
 import { Malformed } from '../raft/codec.ts'
 import type {
@@ -70,6 +71,7 @@ export class Replica {
   readonly #sender: SnapshotSender
   readonly #receiver: SnapshotReceiver
   readonly #addresses: Addresses
+  readonly #repeats: Repeats
   readonly #subscribers = new Set<() => void>()
   #told: { role: Role; term: Term; leader: ServerId; commit: Index; lastIndex: Index; applied: Index } | undefined
 
@@ -118,6 +120,7 @@ export class Replica {
   ) {
     const { wal, snapshots, snapshot, hardState, entries, bookmark, commit } = restored
     this.#io = io
+    this.#repeats = new Repeats(io.log)
     this.#machine = machine
     this.#options = options
     this.#wal = wal
@@ -351,7 +354,7 @@ export class Replica {
       decoded = decodeFrame(bytes)
     } catch (error) {
       if (!(error instanceof Malformed)) throw error
-      this.#io.log('warn', 'raft', 'dropped a malformed frame', { error: error.message })
+      this.#repeats.warn('frame', this.#io.clock.now(), 'raft', 'dropped a malformed frame', { error: error.message })
       return
     }
     const { header, frame } = decoded
@@ -389,6 +392,7 @@ export class Replica {
       this.#transferring = this.#transferring.filter(({ deadline }) => now < deadline)
       for (const { resolve } of late) resolve(false)
       if (now >= this.#bookmarkDue) this.#keepCommit(now)
+      this.#repeats.tick(now)
     })
     this.#turn()
   }
