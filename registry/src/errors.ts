@@ -101,3 +101,16 @@ export class Unreachable extends Error {
 export class Unanswered extends Error {
   override name = 'Unanswered'
 }
+
+/** Nobody here has heard of that datacenter. The text is Consul's. */
+export class NoPath extends Error {
+  override name = 'NoPath'
+  constructor(message = 'No path to datacenter', options?: ErrorOptions) {
+    super(message, options)
+  }
+}
+
+/** The datacenter is known, and none of its servers answers; nothing was done there. The message says who was asked. */
+export class DatacenterLost extends Error {
+  override name = 'DatacenterLost'
+}

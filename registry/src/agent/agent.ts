@@ -24,6 +24,7 @@ import type { AgentOptions } from './options.ts'
 import { frameKind, Peers } from './peers.ts'
 import { Pools } from './pools.ts'
 import { Reconciler } from './reconciler.ts'
+import { Remote } from './remote.ts'
 import { serve } from './serving.ts'
 import { type RenewReply, Sessions } from './sessions.ts'
 import { SettledLocal } from './settled.ts'
@@ -58,6 +59,7 @@ export class Agent implements AgentSurface {
   readonly #local: Local
   readonly local: LocalSurface
   readonly keys: Keys
+  readonly remote: Remote
   /** Resolves when this agent has left its pools; the process ends then. */
   readonly departed: Promise<void>
   #departed = () => {}
@@ -147,6 +149,17 @@ export class Agent implements AgentSurface {
       agent: options,
       pools: this.#pools,
       keyrings: parts.keyrings,
+    })
+    this.remote = new Remote({
+      io,
+      deadlines: this.#deadlines,
+      peers: this.#peers,
+      datacenter: options.datacenter,
+      server: options.server,
+      view: parts.store,
+      wan: () => this.#pools.members('wan'),
+      servers: () => this.#pools.servers().map(({ rpc }) => rpc),
+      hold: options.rpcHold,
     })
     this.#antiEntropy = new AntiEntropy({
       io,
@@ -250,10 +263,6 @@ export class Agent implements AgentSurface {
     })
   }
 
-  datacenters(): string[] {
-    return this.#pools.datacenters()
-  }
-
   members(pool: Pool): Member[] {
     return this.#pools.members(pool)
   }
@@ -278,7 +287,7 @@ export class Agent implements AgentSurface {
         this.#io.log('warn', 'consul', `the leader did not confirm that this server may go: ${error.message}`)
       })
     }
-    await this.#nodeFile.keepMembers([])
+    await Promise.all([this.#nodeFile.keepMembers([]), this.#nodeFile.keepWan([])])
     this.#departed()
   }
 
@@ -305,7 +314,7 @@ export class Agent implements AgentSurface {
       lan: this.#pools.lan,
       wan: this.#pools.wan,
       channels: this.#pools.channels,
-      datacenters: this.datacenters().length,
+      datacenters: this.#pools.datacenters().length,
     })
   }
 

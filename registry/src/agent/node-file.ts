@@ -4,18 +4,21 @@ import type { Io } from '../io/io.ts'
 import type { NodeId } from '../model.ts'
 import type { Configuration } from '../raft/message.ts'
 import { loadJson, saveJson } from './files.ts'
+import type { WanAddress } from './wan-joins.ts'
 
 const file = 'node.json'
 /** Of this file; written into it. */
 const formatVersion = 1
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
-type Field = 'format' | 'id' | 'members' | 'cluster' | 'voters' | 'former'
+type Field = 'format' | 'id' | 'members' | 'wan' | 'cluster' | 'voters' | 'former'
 
 export interface NodeFile {
   readonly id: NodeId
   /** `host:port` of LAN members. */
   readonly members: string[]
+  /** Servers of other datacenters. */
+  readonly wan: WanAddress[]
   /** The id was made now. */
   readonly fresh: boolean
   /** The id is not ours to change: it was given at the start. */
@@ -32,6 +35,8 @@ export interface NodeFile {
   begin(): Promise<void>
   /** Resolves when it, or something newer, is durable. A disk error is logged: the list is a convenience. */
   keepMembers(members: string[]): Promise<void>
+  /** The same for servers of other datacenters. */
+  keepWan(wan: WanAddress[]): Promise<void>
   /** The same for the cluster; a disk that fails will fail the log as well. There is a log of it: `former` is over. */
   keepCluster(cluster: string, voters: number): Promise<void>
   /** Another id from now on, durable when this resolves: this server has lost what it promised under the one it had. */
@@ -50,11 +55,12 @@ export async function openNodeFile(io: Io, given: NodeId | undefined): Promise<N
   }
   let id = given ?? (loaded?.id as NodeId | undefined) ?? io.random.uuid()
   let members = Array.isArray(loaded?.members) ? loaded.members.filter((member) => typeof member === 'string') : []
+  let wan = wanAddresses(loaded?.wan)
   let cluster = typeof loaded?.cluster === 'string' ? loaded.cluster : ''
   let voters = typeof loaded?.voters === 'number' ? loaded.voters : 0
   let former = typeof loaded?.former === 'string' ? (loaded.former as NodeId | '') : ''
   const fresh = loaded === undefined && given === undefined
-  const write = () => saveJson(io.disk, file, { format: formatVersion, id, members, cluster, voters, former })
+  const write = () => saveJson(io.disk, file, { format: formatVersion, id, members, wan, cluster, voters, former })
   let saving: Promise<void> = Promise.resolve()
   let stale = false
   const save = () => {
@@ -81,6 +87,9 @@ export async function openNodeFile(io: Io, given: NodeId | undefined): Promise<N
     get members() {
       return members
     },
+    get wan() {
+      return wan
+    },
     get cluster() {
       return cluster
     },
@@ -93,6 +102,11 @@ export async function openNodeFile(io: Io, given: NodeId | undefined): Promise<N
     keepMembers(wanted) {
       if (JSON.stringify(wanted) === JSON.stringify(members)) return saving
       members = wanted
+      return save()
+    },
+    keepWan(wanted) {
+      if (JSON.stringify(wanted) === JSON.stringify(wan)) return saving
+      wan = wanted
       return save()
     },
     keepCluster(wanted, votersNow) {
@@ -109,6 +123,15 @@ export async function openNodeFile(io: Io, given: NodeId | undefined): Promise<N
     },
     flush: () => saving,
   }
+}
+
+/** What is none is skipped: the list is a convenience. */
+function wanAddresses(loaded: unknown): WanAddress[] {
+  if (!Array.isArray(loaded)) return []
+  return loaded.flatMap((each: Partial<WanAddress> | null) => {
+    const { datacenter, address } = each ?? {}
+    return typeof datacenter === 'string' && typeof address === 'string' ? [{ datacenter, address }] : []
+  })
 }
 
 /**

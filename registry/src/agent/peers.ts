@@ -36,6 +36,9 @@ const travelling = new Map<string, new (message: string) => Error>(
     errors.LeadershipLost,
     errors.Busy,
     errors.Stopped,
+    errors.NoPath,
+    errors.DatacenterLost,
+    errors.Unreachable,
   ].map((type) => [type.name, type]),
 )
 
@@ -79,11 +82,13 @@ export class Peers {
   }
 
   /**
+   * @param abandoned ends the waiting with its reason; the other agent is not told
    * @throws Unreachable it certainly was not seen; Unanswered nothing came back within `timeout`; or what the other
    * agent threw.
    */
-  ask(to: Address, method: string, body: unknown, timeout: Millis): Promise<unknown> {
+  ask(to: Address, method: string, body: unknown, timeout: Millis, abandoned?: AbortSignal): Promise<unknown> {
     if (this.#stopped) return Promise.reject(new errors.Stopped())
+    if (abandoned?.aborted === true) return Promise.reject(abandoned.reason)
     const id = this.#next
     this.#next = (this.#next + 1) >>> 0
     return new Promise((resolve, reject) => {
@@ -94,8 +99,11 @@ export class Peers {
       const settle = (act: () => void) => {
         if (!this.#asked.delete(id)) return
         late()
+        abandoned?.removeEventListener('abort', abandon)
         act()
       }
+      const abandon = () => settle(() => reject(abandoned?.reason))
+      abandoned?.addEventListener('abort', abandon)
       this.#asked.set(id, {
         to: where,
         resolve: (answer) => settle(() => resolve(answer)),

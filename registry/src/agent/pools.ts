@@ -2,7 +2,7 @@
  * The gossip pools of one agent: everybody of its datacenter in `lan`, the servers of all datacenters in `wan`. Says who is
  * there, joins and leaves, writes down whom to ask after a restart, and logs what happens in Serf's words.
  */
-import { BadRequest } from '../errors.ts'
+import { Refused } from '../errors.ts'
 import { Gossip, type GossipEvent, lanConfig, wanConfig } from '../gossip/gossip.ts'
 import { addressText, parseAddress } from '../io/address.ts'
 import type { Io, Network } from '../io/io.ts'
@@ -15,6 +15,7 @@ import type { NodeFile } from './node-file.ts'
 import type { AgentOptions } from './options.ts'
 import { SealedChannel } from './sealed.ts'
 import type { Pool } from './surface.ts'
+import { WanJoins } from './wan-joins.ts'
 
 export interface PoolsOptions {
   io: Io
@@ -36,6 +37,7 @@ export class Pools {
   readonly wan: Membership | undefined
   /** What the pools talk through. */
   readonly channels: { readonly lan: SealedChannel; readonly wan: SealedChannel | undefined }
+  readonly #wanJoins: WanJoins | undefined
   #left = false
   #stopped = false
 
@@ -49,10 +51,28 @@ export class Pools {
       new Membership({ ...options.io, network }, pool, this.#gossip(pool), (event) => {
         this.#log(pool, event)
         if (pool === 'lan' && 'member' in event) this.#keepMembers()
+        if ('member' in event && pool === 'wan') this.#wanJoins?.onWanChange()
+        else if ('member' in event) this.#wanJoins?.wake()
         options.onEvent(pool, event)
       })
     this.lan = open('lan', this.channels.lan)
     this.wan = this.channels.wan && open('wan', this.channels.wan)
+    const { io, deadlines, nodeFile, agent } = options
+    this.#wanJoins =
+      this.wan &&
+      new WanJoins({
+        io,
+        deadlines,
+        datacenter: agent.datacenter,
+        self: agent.name,
+        wan: this.wan,
+        lan: () => this.members('lan'),
+        join: (address) => this.join([address], 'wan'),
+        knownBefore: nodeFile.wan,
+        keep: (known) => {
+          if (!this.#left) void nodeFile.keepWan(known)
+        },
+      })
   }
 
   /** Says what has to be said at the start: the events of our own joining. */
@@ -92,7 +112,7 @@ export class Pools {
   /** `host`, `host:port` or `[v6]:port`. Resolves to how many answered. @throws AggregateError when none did */
   async join(addresses: readonly string[], pool: Pool): Promise<number> {
     const membership = pool === 'lan' ? this.lan : this.wan
-    if (membership === undefined) throw new BadRequest('only servers have a WAN pool; join one of them instead')
+    if (membership === undefined) throw new Refused('Must be a server to join WAN cluster')
     const port = this.#options.agent.advertise[pool].port
     const targets = addresses.map((text) => parseAddress(text, port))
     const outcomes = await Promise.allSettled(targets.map((target) => membership.join(target)))
@@ -113,6 +133,7 @@ export class Pools {
 
   /** Asks the members of former times for their company until one answers, or somebody else was found. */
   async rejoin(): Promise<void> {
+    void this.#wanJoins?.rejoin()
     const { io, deadlines, nodeFile } = this.#options
     const known = nodeFile.members
     while (known.length > 0 && !this.#stopped && !this.#left) {
@@ -128,6 +149,7 @@ export class Pools {
   /** From now on nobody is written down for a return. Resolves when our leaving was told to others. */
   async leave(): Promise<void> {
     this.#left = true
+    this.#wanJoins?.stop()
     await Promise.all([this.wan?.leave(), this.lan.leave()])
   }
 
@@ -140,6 +162,7 @@ export class Pools {
 
   stop(): void {
     this.#stopped = true
+    this.#wanJoins?.stop()
   }
 
   #gossip(pool: Pool): Gossip {

@@ -195,7 +195,7 @@ function changed(following: Following, deadlines: Deadlines, until: Millis): Pro
 }
 
 /** A body from the wire is what it claims to be. @throws BadRequest */
-function fields<T>(body: unknown, expected: Record<keyof T, 'string' | 'number' | 'boolean' | 'object'>): T {
+export function fields<T>(body: unknown, expected: Record<keyof T, 'string' | 'number' | 'boolean' | 'object'>): T {
   if (body === null || typeof body !== 'object') throw new BadRequest('expected a request with fields')
   for (const [name, type] of Object.entries(expected)) {
     const value = (body as Record<string, unknown>)[name]

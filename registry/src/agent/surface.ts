@@ -19,6 +19,7 @@ import type {
 } from '../model.ts'
 import type { Applied, Command } from '../store/command.ts'
 import type { Topic, View } from '../store/view.ts'
+import type { ElsewhereSurface } from './elsewhere.ts'
 import type { KeysSurface } from './keys.ts'
 
 /** stale: as this node's store is; default: as new as the leader's commit under its lease; consistent: confirmed by a quorum. */
@@ -78,8 +79,8 @@ export interface AgentSurface {
    * @throws Stopped
    */
   changed(topics: readonly Topic[], wait: Millis, abandoned?: AbortSignal): Promise<void>
-  /** Known datacenters in name order, our own among them. */
-  datacenters(): string[]
+  /** Other datacenters, and the list of all. */
+  readonly remote: ElsewhereSurface
   members(pool: Pool): Member[]
   /** `host`, `host:port` or `[v6]:port`. Resolves to how many answered; rejects with the reasons when none did. */
   join(addresses: readonly string[], pool: Pool): Promise<number>

@@ -4,7 +4,7 @@ import { flushCompileCache } from 'node:module'
 import { Agent, type AgentOptions } from '../agent/agent.ts'
 import { dnsDefaults } from '../dns/options.ts'
 import { dnsServer } from '../dns/server.ts'
-import { httpApp } from '../http/app.ts'
+import { httpApp, travelAnswer } from '../http/app.ts'
 import { directAnswers } from '../http/direct.ts'
 import { serve } from '../http/server.ts'
 import type { Log } from '../io/io.ts'
@@ -187,6 +187,7 @@ async function openFaces(
   }
   const app = httpApp(agent, http)
   const direct = directAnswers(agent, http)
+  agent.remote.answerWith(travelAnswer(agent, http))
   const ports: Ports = { http: -1, dns: -1, rpc: -1 }
   for (const host of config.ports.http < 0 ? [] : config.clients) {
     const listening = await serve(app, { host, port: config.ports.http, flag: '-http-port', log, direct })

@@ -4,9 +4,11 @@
  * not come here: `direct.ts`.
  */
 import { Hono } from 'hono'
+import type { TravelAnswer } from '../agent/elsewhere.ts'
 import type { AgentSurface } from '../agent/surface.ts'
 import { agentEndpoints } from './agent.ts'
 import { catalogEndpoints } from './catalog.ts'
+import { answerTravelling, reaching } from './elsewhere.ts'
 import { type Answer, type Endpoint, empty, type HttpOptions, type Sent, text, type Verb } from './endpoint.ts'
 import { failure } from './failure.ts'
 import { FetchedRequest, responseOf } from './fetched.ts'
@@ -42,7 +44,7 @@ export function httpApp(surface: AgentSurface, options: HttpOptions): Hono<{ Bin
 
 /** Everything that is answered, whichever way it comes in. */
 export function endpointsOf(surface: AgentSurface, options: HttpOptions): Endpoint[] {
-  return [
+  const endpoints = [
     ...kvEndpoints(surface, options),
     ...healthEndpoints(surface, options),
     ...catalogEndpoints(surface, options),
@@ -52,6 +54,12 @@ export function endpointsOf(surface: AgentSurface, options: HttpOptions): Endpoi
     ...keyringEndpoints(surface),
     ...txnEndpoints(surface, options),
   ]
+  return endpoints.map((endpoint) => reaching(endpoint, surface, options))
+}
+
+/** What this agent answers to requests that come from another datacenter. */
+export function travelAnswer(surface: AgentSurface, options: HttpOptions): TravelAnswer {
+  return answerTravelling(endpointsOf(surface, options), options)
 }
 
 /** The decoded path decides the route; one that will be refused or redirected keeps its raw form. */

@@ -6,6 +6,7 @@ import type { CheckResult, NodeDefinition, ServiceDefinition } from '../model.ts
 import type { Command } from '../store/command.ts'
 import { readBody } from './body.ts'
 import { Fields, parseJson } from './decode.ts'
+import { askElsewhere, isElsewhere } from './elsewhere.ts'
 import { type Answer, type Asked, type Endpoint, type HttpOptions, json } from './endpoint.ts'
 import { filterOf } from './filter.ts'
 import { consistency, FailedRead, localOnly, nodeMeta, type Question, reading, readOptions } from './query.ts'
@@ -20,7 +21,10 @@ export function catalogEndpoints(surface: AgentSurface, options: HttpOptions): E
   return [
     { path: '/v1/catalog/register', verbs: { PUT: (asked) => register(surface, asked) } },
     { path: '/v1/catalog/deregister', verbs: { PUT: (asked) => deregister(surface, asked) } },
-    { path: '/v1/catalog/datacenters', verbs: { GET: (asked) => json(asked, surface.datacenters()) } },
+    {
+      path: '/v1/catalog/datacenters',
+      verbs: { GET: async (asked) => json(asked, await surface.remote.datacenters()) },
+    },
     { path: '/v1/catalog/nodes', verbs: read(nodes) },
     { path: '/v1/catalog/services', verbs: read(services) },
     { path: '/v1/catalog/service/', hot: true, verbs: read(service) },
@@ -126,9 +130,14 @@ async function node(surface: AgentSurface, asked: Asked, read: CatalogRead, form
 }
 
 async function register(surface: AgentSurface, asked: Asked): Promise<Answer> {
-  const fields = new Fields(parseJson(await readBody(asked.request)), 'RegisterRequest')
+  const body = await readBody(asked.request)
+  const fields = new Fields(parseJson(body), 'RegisterRequest')
   const command = registration(fields, surface.identity.datacenter)
-  localOnly(surface, fields.text('Datacenter') || (asked.query.get('dc') ?? ''))
+  const datacenter = fields.text('Datacenter') || (asked.query.get('dc') ?? '')
+  if (isElsewhere(surface, asked, datacenter)) {
+    return askElsewhere(surface, { asked, datacenter, method: 'PUT', path: '/v1/catalog/register', body })
+  }
+  localOnly(surface, datacenter)
   refuseRegistration(command)
   return json(asked, (await surface.write(command)).value)
 }
@@ -235,11 +244,16 @@ export function badNodeId(id: string): string | undefined {
 }
 
 async function deregister(surface: AgentSurface, asked: Asked): Promise<Answer> {
-  const fields = new Fields(parseJson(await readBody(asked.request)), 'DeregisterRequest')
+  const body = await readBody(asked.request)
+  const fields = new Fields(parseJson(body), 'DeregisterRequest')
   const node = fields.text('Node')
   const serviceId = fields.text('ServiceID')
   const checkId = fields.text('CheckID')
-  localOnly(surface, fields.text('Datacenter') || (asked.query.get('dc') ?? ''))
+  const datacenter = fields.text('Datacenter') || (asked.query.get('dc') ?? '')
+  if (isElsewhere(surface, asked, datacenter)) {
+    return askElsewhere(surface, { asked, datacenter, method: 'PUT', path: '/v1/catalog/deregister', body })
+  }
+  localOnly(surface, datacenter)
   if (node === '') throw new Refused('Must provide node')
   await surface.write({
     type: 'catalog.deregister',

@@ -1,7 +1,7 @@
 /** What an endpoint is: a path, the verbs it takes, and how it turns a request into an answer. */
 import type { Clock, Log } from '../io/io.ts'
 import type { Random } from '../io/random.ts'
-import type { Millis } from '../model.ts'
+import type { Millis, NodeName } from '../model.ts'
 import { encode, indented } from './json.ts'
 
 export interface HttpOptions {
@@ -27,6 +27,8 @@ export interface Sent {
   readonly signal: AbortSignal
   /** The body, whole. @throws Overlong once more than `bytesMax` bytes have come; Abandoned when the client broke off */
   content(bytesMax: number): Promise<Uint8Array>
+  /** The name of the agent that was asked, when that is one of another datacenter. */
+  readonly from?: NodeName
 }
 
 /** A body goes on beyond what was asked for. */

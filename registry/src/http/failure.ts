@@ -1,5 +1,16 @@
 /** Errors as answers: the only place that knows which status each has. */
-import { BadRequest, Busy, LeadershipLost, NoLeader, NotFound, Refused, Stopped, TooLarge } from '../errors.ts'
+import {
+  BadRequest,
+  Busy,
+  DatacenterLost,
+  LeadershipLost,
+  NoLeader,
+  NoPath,
+  NotFound,
+  Refused,
+  Stopped,
+  TooLarge,
+} from '../errors.ts'
 import { Abandoned, type Answer, empty, type HttpOptions, text } from './endpoint.ts'
 import { FailedRead } from './query.ts'
 
@@ -18,6 +29,7 @@ export function failure(error: Error, request: string, options: HttpOptions): An
   if (error instanceof TooLarge) return text(413, error.message, { Connection: 'close' })
   if (error instanceof Refused || error instanceof NoLeader) return text(500, error.message)
   if (error instanceof LeadershipLost) return text(500, error.message)
+  if (error instanceof NoPath || error instanceof DatacenterLost) return text(500, error.message)
   if (error instanceof Busy || error instanceof Stopped) return text(503, error.message)
   // Nobody is there to read this.
   if (error instanceof Abandoned) return empty(499)

@@ -4,7 +4,7 @@
  * nobody measures round trips here.
  */
 import type { AgentSurface, Fresh, Freshness } from '../agent/surface.ts'
-import { BadRequest, NoLeader, Refused } from '../errors.ts'
+import { BadRequest, NoLeader, NoPath, Refused } from '../errors.ts'
 import { parseDuration } from '../health/duration.ts'
 import type { Index, Millis, Node } from '../model.ts'
 import type { Indexed, Topic, View } from '../store/view.ts'
@@ -101,9 +101,9 @@ function useCache(read: ReadOptions, control: string | null): void {
   read.cached = true
 }
 
-/** @throws Refused unless `dc` is ours or not given: reads and writes are not forwarded to other datacenters */
+/** @throws NoPath unless `dc` is ours or not given: what is for another datacenter that we know does not come here (`elsewhere.ts`) */
 export function localOnly(surface: AgentSurface, dc: string): void {
-  if (dc !== '' && dc !== surface.identity.datacenter) throw new Refused('No path to datacenter')
+  if (dc !== '' && dc !== surface.identity.datacenter) throw new NoPath()
 }
 
 /** What one read found. */

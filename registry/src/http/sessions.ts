@@ -67,7 +67,7 @@ function one(view: View, name: string): Indexed<Session[]> {
 async function create(surface: AgentSurface, options: HttpOptions, asked: Asked): Promise<Answer> {
   const bytes = await readBody(asked.request)
   const given = bytes.length === 0 ? {} : parseJson(bytes)
-  const session = definition(given, surface.identity.name, options)
+  const session = definition(given, asked.request.from ?? surface.identity.name, options)
   localOnly(surface, asked.query.get('dc') ?? '')
   if (session.node === '') throw new Refused('Must provide Node')
   const { behavior, ttl } = session

@@ -8,7 +8,7 @@ import { type KeyChange, Keyring } from '../../src/agent/keyring.ts'
 import { Keys } from '../../src/agent/keys.ts'
 import { SealedChannel } from '../../src/agent/sealed.ts'
 import type { AgentSurface, Fresh, LocalSurface, Written } from '../../src/agent/surface.ts'
-import { BadRequest, NoLeader, NotFound, Refused } from '../../src/errors.ts'
+import { BadRequest, NoLeader, NoPath, NotFound, Refused } from '../../src/errors.ts'
 import { Checks } from '../../src/health/checks.ts'
 import { httpApp } from '../../src/http/app.ts'
 import { type Direct, directAnswers } from '../../src/http/direct.ts'
@@ -177,7 +177,13 @@ export class SingleNode {
           abandoned?.addEventListener('abort', end)
         })
       },
-      datacenters: () => ['dc1'],
+      remote: {
+        knows: () => false,
+        datacenters: async () => ['dc1'],
+        http: () => Promise.reject(new NoPath()),
+        find: () => Promise.reject(new NoPath()),
+        answerWith: () => {},
+      },
       members: (pool) =>
         pool === 'lan'
           ? [member('golden', 18301, { ...tags, wan_join_port: '18302' })]

@@ -5,7 +5,7 @@ import { type Message, opcodes, types } from '../../src/dns/message.ts'
 import { nameFrom } from '../../src/dns/name.ts'
 import { dnsDefaults, dnsSettings } from '../../src/dns/options.ts'
 import { Responder } from '../../src/dns/respond.ts'
-import { httpApp } from '../../src/http/app.ts'
+import { httpApp, travelAnswer } from '../../src/http/app.ts'
 import { type Direct, directAnswers } from '../../src/http/direct.ts'
 import type { HttpOptions } from '../../src/http/endpoint.ts'
 import type { Io } from '../../src/io/io.ts'
@@ -147,6 +147,7 @@ export class Agents {
             undefined,
           ),
         }
+        agent.remote.answerWith(travelAnswer(agent, options))
         station.id = agent.identity.id
         station.life = life
         this.#try(() => this.onStart(station))

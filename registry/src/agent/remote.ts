@@ -1,0 +1,287 @@
+/**
+ * Other datacenters, as one agent reaches them. A server knows the servers there from the WAN pool and asks one of them on
+ * its rpc channel; any other agent has a server of its own datacenter do that. Whoever is asked from elsewhere answers
+ * itself and never asks on, so nothing goes in circles.
+ *
+ * A datacenter that is lost costs its askers a moment and nobody else anything: a server that failed is left out for a
+ * while, one that gossip holds for failed is not asked at all, and no more than `requestsMax` wait for one datacenter.
+ */
+import {
+  BadRequest,
+  Busy,
+  DatacenterLost,
+  LeadershipLost,
+  NoPath,
+  Stopped,
+  Unanswered,
+  Unreachable,
+} from '../errors.ts'
+import { addressText } from '../io/address.ts'
+import type { Io } from '../io/io.ts'
+import type { Address, Member, Millis } from '../model.ts'
+import type { View } from '../store/view.ts'
+import type { Deadlines } from './deadlines.ts'
+import type { ElsewhereSurface, Found, Sought, TravelAnswer, Travelled, Travelling } from './elsewhere.ts'
+import { LongRequests } from './long-requests.ts'
+import type { Peers } from './peers.ts'
+import { isLive } from './pools.ts'
+import { fields } from './serving.ts'
+import { soughtIn } from './sought.ts'
+
+export interface RemoteOptions {
+  io: Pick<Io, 'clock' | 'random' | 'log'>
+  deadlines: Deadlines
+  peers: Peers
+  datacenter: string
+  server: boolean
+  view: View
+  /** The servers of all datacenters, as the WAN pool has them; none on an agent that is no server. */
+  wan(): Member[]
+  /** Where living servers of our own datacenter are. */
+  servers(): Address[]
+  /** How long a request is held for want of a leader; there as here. */
+  hold: Millis
+  /** To the nearest server there, in whatever unit; undefined: not known. */
+  distance?(datacenter: string): number | undefined
+}
+
+/** Of one datacenter. */
+const requestsMax = 1024
+/** A server that could not be reached is left out for this long. */
+const leftOut: Millis = 3_000
+/** After so long without an answer no further server is tried. */
+const tryingMax: Millis = 4_000
+/** What a request takes besides what it waits for: the way, and a busy server. */
+const margin: Millis = 10_000
+/** Names as `-datacenter` takes them. */
+const grammar = /^[a-z0-9_-]+$/
+
+/** A server that may be asked. */
+interface Target {
+  name: string
+  rpc: Address
+}
+
+/** What travels: a request for one datacenter, and whether it may be asked of a second server when the first kept silent. */
+interface Errand {
+  datacenter: string
+  method: 'http' | 'find'
+  body: unknown
+  repeatable: boolean
+  within: Millis
+}
+
+export class Remote implements ElsewhereSurface {
+  readonly #options: RemoteOptions
+  readonly #requests: LongRequests
+  /** Until when servers that could not be reached are left out, and why, by address. */
+  readonly #failed = new Map<string, { until: Millis; reason: string }>()
+  readonly #inFlight = new Map<string, number>()
+  #answer: TravelAnswer | undefined
+
+  constructor(options: RemoteOptions) {
+    this.#options = options
+    this.#requests = new LongRequests(options)
+    if (!options.server) return
+    this.#requests.answer('http', async (body, abandoned) => {
+      const { datacenter, request } = fields<{ datacenter: string; request: object }>(body, {
+        datacenter: 'string',
+        request: 'object',
+      })
+      this.#expectOurs(datacenter)
+      if (this.#answer === undefined) throw new Stopped()
+      return this.#answer(travelling(request), abandoned)
+    })
+    this.#requests.answer('find', (body) => {
+      const { datacenter, sought } = fields<{ datacenter: string; sought: object }>(body, {
+        datacenter: 'string',
+        sought: 'object',
+      })
+      this.#expectOurs(datacenter)
+      return soughtIn(options.view, sought as Sought, options.io.random)
+    })
+    this.#requests.answer('datacenters', () => this.#known())
+    this.#requests.answer('relay', (body, abandoned) => {
+      const errand = fields<Errand>(body, {
+        datacenter: 'string',
+        method: 'string',
+        body: 'object',
+        repeatable: 'boolean',
+        within: 'number',
+      })
+      if (errand.method !== 'http' && errand.method !== 'find') throw new BadRequest('expected an errand')
+      return this.#there(errand, abandoned)
+    })
+  }
+
+  answerWith(answer: TravelAnswer): void {
+    this.#answer = answer
+  }
+
+  knows(datacenter: string): boolean | undefined {
+    if (!grammar.test(datacenter)) return false
+    return this.#options.server ? this.#serversOf(datacenter).length > 0 : undefined
+  }
+
+  async datacenters(): Promise<string[]> {
+    const { server, datacenter } = this.#options
+    if (server) return this.#known()
+    const known = await this.#asked(this.#ownServers(), datacenter, true, (to) =>
+      this.#requests.ask(to, 'datacenters', {}, margin),
+    )
+    return (known as unknown[]).map(String)
+  }
+
+  async http(datacenter: string, request: Travelling, waits: Millis, abandoned?: AbortSignal): Promise<Travelled> {
+    const errand: Errand = {
+      datacenter,
+      method: 'http',
+      body: { datacenter, request },
+      repeatable: request.method === 'GET',
+      within: waits + this.#options.hold + margin,
+    }
+    return (await this.#send(errand, abandoned)) as Travelled
+  }
+
+  async find(datacenter: string, sought: Sought, within: Millis): Promise<Found> {
+    const errand: Errand = { datacenter, method: 'find', body: { datacenter, sought }, repeatable: true, within }
+    return (await this.#send(errand)) as Found
+  }
+
+  /** Ourselves, or through a server of ours. */
+  async #send(errand: Errand, abandoned?: AbortSignal): Promise<unknown> {
+    const { server, datacenter } = this.#options
+    return this.#counted(errand.datacenter, () =>
+      server
+        ? this.#there(errand, abandoned)
+        : this.#asked(this.#ownServers(), datacenter, errand.repeatable, (to) =>
+            this.#requests.ask(to, 'relay', errand, errand.within + margin, abandoned),
+          ),
+    )
+  }
+
+  /** As a server, for ourselves or for an agent of ours that is none. */
+  async #there(errand: Errand, abandoned?: AbortSignal): Promise<unknown> {
+    const { datacenter, method, body, repeatable, within } = errand
+    const servers = this.#serversOf(datacenter)
+    if (servers.length === 0 || datacenter === this.#options.datacenter) throw new NoPath()
+    const live = servers.filter(isLive)
+    if (live.length === 0) {
+      const names = servers.map(({ name }) => name).join(', ')
+      throw new DatacenterLost(`datacenter ${datacenter} cannot be reached: all its servers have failed (${names})`)
+    }
+    // Suspects may well be there, but those who are not suspected rather are.
+    const random = this.#options.io.random
+    const targets = ['alive', 'suspect'].flatMap((status) =>
+      random.shuffle(live.filter((member) => member.status === status).map(targetOf)),
+    )
+    return this.#asked(targets, datacenter, repeatable, (to) => this.#requests.ask(to, method, body, within, abandoned))
+  }
+
+  /** Asks one after the other until one answers. */
+  async #asked(
+    targets: Target[],
+    datacenter: string,
+    repeatable: boolean,
+    ask: (to: Address) => Promise<unknown>,
+  ): Promise<unknown> {
+    const { clock, log } = this.#options.io
+    const began = clock.now()
+    let reason = 'no server of it is known'
+    for (const { name, rpc } of targets) {
+      const where = addressText(rpc)
+      const failed = this.#failed.get(where)
+      if (failed !== undefined && clock.now() < failed.until) {
+        reason = `${name}: ${failed.reason}`
+        continue
+      }
+      try {
+        const answer = await ask(rpc)
+        this.#failed.delete(where)
+        return answer
+      } catch (caught) {
+        const error = caught as Error
+        const stopping = error instanceof Stopped && !this.#options.deadlines.stopped
+        if (!(error instanceof Unreachable || error instanceof Unanswered || stopping)) throw error
+        reason = `${name}: ${error.message}`
+        this.#failed.set(where, { until: clock.now() + leftOut, reason: error.message })
+        log('warn', 'rpc', `a server of datacenter ${datacenter} does not answer`, {
+          server: name,
+          error: error.message,
+        })
+        if (error instanceof Unanswered && !repeatable) {
+          const words = `the request may or may not have been done in datacenter ${datacenter}: ${reason}`
+          throw new LeadershipLost(`${words}; look before you send it again`, { cause: error })
+        }
+        if (clock.now() - began >= tryingMax) break
+      }
+    }
+    throw new DatacenterLost(`datacenter ${datacenter} cannot be reached: ${reason}`)
+  }
+
+  async #counted<T>(datacenter: string, act: () => Promise<T>): Promise<T> {
+    const inFlight = this.#inFlight.get(datacenter) ?? 0
+    if (inFlight >= requestsMax) throw new Busy(`${requestsMax} requests to datacenter ${datacenter} are under way`)
+    this.#inFlight.set(datacenter, inFlight + 1)
+    try {
+      return await act()
+    } finally {
+      const now = (this.#inFlight.get(datacenter) ?? 1) - 1
+      if (now === 0) this.#inFlight.delete(datacenter)
+      else this.#inFlight.set(datacenter, now)
+    }
+  }
+
+  /** Ours first, then the nearest; those of unknown distance last, and equals by name. */
+  #known(): string[] {
+    const { datacenter, wan, distance } = this.#options
+    const names = new Set<string>()
+    for (const { tags, status } of wan()) {
+      const { dc = '' } = tags
+      if (status !== 'left' && dc !== datacenter && grammar.test(dc)) names.add(dc)
+    }
+    const far = (name: string) => distance?.(name) ?? Number.POSITIVE_INFINITY
+    const others = [...names].map((name) => ({ name, far: far(name) }))
+    others.sort((a, b) => (a.far === b.far ? (a.name < b.name ? -1 : 1) : a.far - b.far))
+    return [datacenter, ...others.map(({ name }) => name)]
+  }
+
+  /** Whoever did not leave; not all of them need be alive. */
+  #serversOf(datacenter: string): Member[] {
+    return this.#options
+      .wan()
+      .filter(({ tags, status }) => tags.dc === datacenter && status !== 'left' && /^\d{1,5}$/.test(tags.port ?? ''))
+  }
+
+  #ownServers(): Target[] {
+    const { io, servers } = this.#options
+    return io.random.shuffle(servers()).map((rpc) => ({ name: addressText(rpc), rpc }))
+  }
+
+  /** The address may have been another's when the WAN pool last heard of it. */
+  #expectOurs(datacenter: string): void {
+    const ours = this.#options.datacenter
+    if (datacenter !== ours) {
+      throw new Unreachable(`this agent is of datacenter ${ours}, the request is for ${datacenter}`)
+    }
+  }
+}
+
+function targetOf({ name, address, tags }: Member): Target {
+  return { name, rpc: { host: address.host, port: Number(tags.port) } }
+}
+
+/** A request from the wire is what it claims to be. @throws BadRequest */
+function travelling(value: unknown): Travelling {
+  const request = fields<Travelling>(value, {
+    method: 'string',
+    path: 'string',
+    query: 'string',
+    headers: 'object',
+    body: 'object',
+    pretty: 'boolean',
+    node: 'string',
+  })
+  if (!(request.body instanceof Uint8Array)) throw new BadRequest('expected the body as bytes')
+  return request
+}
