@@ -125,7 +125,8 @@ async function run(config: AgentConfig, { log, open, banner, closers, signals }:
   banner('')
   open()
   for (const warning of config.warnings) log('warn', 'agent', warning)
-  const given = await Promise.race([stopped, retryJoin(config, agent, log), agentLeft(agent)])
+  const retrying = retries(config).map((retry) => retryJoin(retry, agent, log))
+  const given = await Promise.race([stopped, ...retrying, agentLeft(agent)])
   return given
 }
 
@@ -273,30 +274,65 @@ async function joinAtStart(
       log('warn', 'agent', `join failed, going on with the ${known} members known from before: ${reason}`)
     }
   }
-  if (config.joinWan.length > 0) await agent.join(config.joinWan, 'wan')
+  if (config.joinWan.length > 0) {
+    banner('==> Joining -wan cluster...')
+    try {
+      const joined = await agent.join(config.joinWan, 'wan')
+      banner(`    Join -wan completed. Synced with ${joined} initial agents`)
+    } catch (error) {
+      const reason = (error as Error).message.trimEnd()
+      if (known === 0) {
+        console.error(`==> ${reason}`)
+        console.error('==> no server of -join-wan answered; is one running there, and reachable at its WAN port?')
+        return 1
+      }
+      log('warn', 'agent', `join -wan failed; this server knows others from before and goes on: ${reason}`)
+    }
+  }
   if (config.retryJoin.length === 0) agent.joined()
   return undefined
 }
 
+/** What is asked again and again, for one pool. */
+interface Retry {
+  pool: 'lan' | 'wan'
+  addresses: string[]
+  interval: Millis
+  /** 0 is for ever. */
+  max: number
+}
+
+function retries(config: AgentConfig): Retry[] {
+  const { retryJoin, retryInterval, retryMax, retryJoinWan, retryIntervalWan, retryMaxWan } = config
+  return [
+    { pool: 'lan', addresses: retryJoin, interval: retryInterval, max: retryMax },
+    { pool: 'wan', addresses: retryJoinWan, interval: retryIntervalWan, max: retryMaxWan },
+  ]
+}
+
 /** Resolves only when it gives up. */
-async function retryJoin(config: AgentConfig, agent: Agent, log: Log): Promise<number> {
-  for (let attempt = 1; config.retryJoin.length > 0; attempt++) {
+async function retryJoin({ pool, addresses, interval, max }: Retry, agent: Agent, log: Log): Promise<number> {
+  const cluster = pool === 'lan' ? 'cluster' : 'WAN cluster'
+  const attempted = () => {
+    if (pool === 'lan') agent.joined()
+  }
+  for (let attempt = 1; addresses.length > 0; attempt++) {
     try {
-      if (attempt === 1) log('info', 'agent', 'Joining cluster...')
-      const joined = await agent.join(config.retryJoin, 'lan')
-      log('info', 'agent', `Join completed. Synced with ${joined} initial agents`)
-      agent.joined()
+      if (attempt === 1) log('info', 'agent', `Joining ${cluster}...`)
+      const joined = await agent.join(addresses, pool)
+      log('info', 'agent', `Join ${pool === 'lan' ? '' : '-wan '}completed. Synced with ${joined} initial agents`)
+      attempted()
       break
     } catch (error) {
-      agent.joined()
+      attempted()
       const reason = (error as Error).message.trimEnd()
-      if (config.retryMax > 0 && attempt >= config.retryMax) {
+      if (max > 0 && attempt >= max) {
         log('error', 'agent', `max join retry exhausted, exiting: ${reason}`)
         return 1
       }
       // Hosts are often started together: the first attempts come soon after one another.
-      const wait = Math.min(config.retryInterval, 1000 * 2 ** Math.min(attempt - 1, 20))
-      log('warn', 'agent', `Join failed: ${reason}, retrying in ${wait / 1000}s`)
+      const wait = Math.min(interval, 1000 * 2 ** Math.min(attempt - 1, 20))
+      log('warn', 'agent', `Join ${pool === 'lan' ? '' : '-wan '}failed: ${reason}, retrying in ${wait / 1000}s`)
       await new Promise((resolve) => setTimeout(resolve, wait).unref())
     }
   }

@@ -44,6 +44,9 @@ export interface AgentConfig {
   retryJoin: string[]
   retryInterval: Millis
   retryMax: number
+  retryJoinWan: string[]
+  retryIntervalWan: Millis
+  retryMaxWan: number
   recursors: string[]
   ports: { dns: number; http: number; rpc: number; server: number; serfLan: number; serfWan: number }
   /** Whether -rpc-port was given: a port not asked for that is taken is only worth a warning. */
@@ -345,18 +348,26 @@ function check(values: Values, checking: Checking): AgentConfig {
   if (multiplier < 1 || multiplier > 10) {
     mistakes.push(`performance.raft_multiplier cannot be ${multiplier}. Must be between 1 and 10`)
   }
-  for (const key of ['dns_config.udp_answer_limit', 'dns_config.a_record_limit', 'retry_max'] as const) {
+  for (const key of [
+    'dns_config.udp_answer_limit',
+    'dns_config.a_record_limit',
+    'retry_max',
+    'retry_max_wan',
+  ] as const) {
     if (number(key) < 0) mistakes.push(`${key} cannot be ${number(key)}. Must be greater than or equal to zero`)
   }
   for (const [key, given] of [
     ['start_join', list('start_join')],
     ['start_join_wan', list('start_join_wan')],
     ['retry_join', list('retry_join')],
+    ['retry_join_wan', list('retry_join_wan')],
     ['recursors', list('recursors')],
   ] as const) {
     for (const address of given) checkAddress(key, address, mistakes)
   }
-  if (!server && list('start_join_wan').length > 0) mistakes.push("'start_join_wan' requires 'server = true'")
+  for (const key of ['start_join_wan', 'retry_join_wan'] as const) {
+    if (!server && list(key).length > 0) mistakes.push(`'${key}' requires 'server = true'`)
+  }
   if (truth('ui')) warnings.push('-ui: there is no web page yet; the flag is accepted and ignored')
   return {
     server,
@@ -383,6 +394,9 @@ function check(values: Values, checking: Checking): AgentConfig {
     retryJoin: list('retry_join'),
     retryInterval: duration('retry_interval', text('retry_interval'), 1),
     retryMax: number('retry_max'),
+    retryJoinWan: list('retry_join_wan'),
+    retryIntervalWan: duration('retry_interval_wan', text('retry_interval_wan'), 1),
+    retryMaxWan: number('retry_max_wan'),
     recursors: list('recursors'),
     ports,
     rpcAsked,

@@ -149,6 +149,27 @@ export const options = [
     help: 'Attempts of -retry-join before giving up; 0 is for ever.',
   },
   {
+    key: 'retry_join_wan',
+    flag: 'retry-join-wan',
+    kind: 'list',
+    value: 'address',
+    help: 'Server of another datacenter to join, tried again until one answers. May be repeated.',
+  },
+  {
+    key: 'retry_interval_wan',
+    flag: 'retry-interval-wan',
+    kind: 'duration',
+    default: '30s',
+    help: 'Time between attempts of -retry-join-wan; the first ones come sooner.',
+  },
+  {
+    key: 'retry_max_wan',
+    flag: 'retry-max-wan',
+    kind: 'number',
+    default: 0,
+    help: 'Attempts of -retry-join-wan before giving up; 0 is for ever.',
+  },
+  {
     key: 'recursors',
     flag: 'recursor',
     kind: 'list',

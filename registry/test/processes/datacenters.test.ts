@@ -1,0 +1,103 @@
+/** Two datacenters as real processes: asked of one another, one lost, and back again. */
+import assert from 'node:assert/strict'
+import { Cluster, type Host, until } from './cluster.ts'
+
+interface Two {
+  cluster: Cluster
+  /** Servers of dc1 and dc2, and an agent of dc1 that is no server. */
+  one: Host
+  two: Host
+  observer: Host
+}
+
+async function twoDatacenters(): Promise<Two> {
+  const cluster = new Cluster(3)
+  const [one, two, observer] = cluster.hosts as [Host, Host, Host]
+  one.words = ['-server', '-bootstrap-expect=1', '-datacenter=dc1', `-retry-join-wan=${two.address}`, '-dns-port=8600']
+  two.words = ['-server', '-bootstrap-expect=1', '-datacenter=dc2', '-dns-port=8600']
+  observer.words = ['-datacenter=dc1', `-retry-join=${one.address}`, '-dns-port=8600']
+  for (const host of cluster.hosts) host.start()
+  for (const host of cluster.hosts) await host.process?.shows(/Log data will now stream/)
+  await until('leaders', async () => (await one.leader()) !== '' && (await two.leader()) !== '')
+  for (const host of [one, observer]) await knows(host, ['dc1', 'dc2'])
+  await knows(two, ['dc2', 'dc1'])
+  return { cluster, one, two, observer }
+}
+
+async function knows(host: Host, datacenters: string[]): Promise<void> {
+  await until(`${datacenters} on ${host.name}`, async () => {
+    const known = await host.json<string[]>('/v1/catalog/datacenters').catch(() => [])
+    return known.join() === datacenters.join()
+  })
+}
+
+/** Status and text, whatever the status is. */
+async function ask(host: Host, path: string, init: RequestInit = {}): Promise<{ status: number; text: string }> {
+  const response = await fetch(`http://${host.address}:8500${path}`, { signal: AbortSignal.timeout(15_000), ...init })
+  return { status: response.status, text: await response.text() }
+}
+
+describe('two datacenters', () => {
+  let all: Two
+  before(async function () {
+    this.timeout(60_000)
+    all = await twoDatacenters()
+  })
+  after(() => all.cluster.end())
+
+  it('keys of each are read and written from the other, and from an agent that is no server', async () => {
+    const { one, two, observer } = all
+    assert.equal((await ask(one, '/v1/kv/color?dc=dc2', { method: 'PUT', body: 'red' })).text, 'true')
+    assert.equal((await ask(two, '/v1/kv/color?raw')).text, 'red')
+    assert.equal((await ask(one, '/v1/kv/color')).status, 404)
+    assert.equal((await ask(two, '/v1/kv/size?dc=dc1', { method: 'PUT', body: 'big' })).text, 'true')
+    assert.equal((await ask(one, '/v1/kv/size?raw')).text, 'big')
+    assert.equal((await ask(observer, '/v1/kv/color?dc=dc2&raw')).text, 'red')
+    assert.equal((await ask(observer, '/v1/kv/shape?dc=dc2', { method: 'PUT', body: 'round' })).text, 'true')
+    assert.equal((await ask(two, '/v1/kv/shape?raw')).text, 'round')
+  })
+
+  it('a datacenter that nobody knows is an error at once', async () => {
+    for (const host of [all.one, all.observer]) {
+      assert.deepEqual(await ask(host, '/v1/kv/x?dc=dc9'), { status: 500, text: 'No path to datacenter' })
+      assert.deepEqual(await ask(host, '/v1/catalog/nodes?dc=DC2'), { status: 500, text: 'No path to datacenter' })
+    }
+  })
+
+  it('a blocking query across them wakes', async () => {
+    const { two } = all
+    for (const host of [all.one, all.observer]) {
+      const { headers } = await fetch(`http://${host.address}:8500/v1/kv/watched?dc=dc2`)
+      const index = headers.get('X-Consul-Index')
+      const waiting = ask(host, `/v1/kv/watched?dc=dc2&raw&wait=60s&index=${index}`)
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      await two.put('watched', `by ${host.name}`)
+      assert.deepEqual(await waiting, { status: 200, text: `by ${host.name}` })
+    }
+  })
+
+  it('a lost datacenter is a clear and quick error, ends what waits for it, and comes back by itself', async function () {
+    this.timeout(60_000)
+    const { one, two, observer } = all
+    const { headers } = await fetch(`http://${two.address}:8500/v1/kv/watched`)
+    const path = `/v1/kv/watched?dc=dc2&wait=60s&index=${headers.get('X-Consul-Index')}`
+    const waits = [one, observer].map((host) => ask(host, path))
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    await two.process?.signal('SIGKILL')
+    for (const wait of waits) {
+      const { status, text } = await wait
+      assert.equal(status, 500)
+      assert.match(text, /datacenter dc2 cannot be reached/)
+    }
+    for (const host of [one, observer]) {
+      const { status, text } = await ask(host, '/v1/kv/color?dc=dc2')
+      assert.equal(status, 500)
+      assert.match(text, /datacenter dc2 cannot be reached/)
+      assert.equal((await ask(host, '/v1/kv/size?raw')).text, 'big')
+    }
+    two.start()
+    await until('dc2 again', async () => (await ask(one, '/v1/kv/color?dc=dc2&raw')).text === 'red')
+    await until('dc2 again', async () => (await ask(observer, '/v1/kv/color?dc=dc2&raw')).text === 'red')
+    await until('dc1 again', async () => (await ask(two, '/v1/kv/size?dc=dc1&raw')).text === 'big')
+  })
+})
