@@ -88,5 +88,7 @@ function difference(a: readonly number[], b: readonly number[]): number[] {
 }
 
 function length(vector: readonly number[]): number {
-  return Math.hypot(...vector)
+  let sum = 0
+  for (const each of vector) sum += each * each
+  return Math.sqrt(sum)
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { Pool, type Process } from '../../test/gossip/pool.ts'
 import { addressOf, alive, all, record, Wire } from '../../test/gossip/wire.ts'
 import { BadRequest } from '../errors.ts'
+import { origin } from './coordinate.ts'
 import { lanConfig, wanConfig } from './gossip.ts'
 
 const day = 86_400_000
@@ -353,7 +354,7 @@ describe('failing and coming back', () => {
     wire.hear({ type: 'ping', sequence: 5, target: 'me', from: 'b', address: addressOf('b') })
     assert.deepEqual(wire.sent()[0]?.messages, [
       { type: 'failed', name: 'b', incarnation: 1, from: 'me' },
-      { type: 'ack', sequence: 5, from: 'me' },
+      { type: 'ack', sequence: 5, from: 'me', coordinate: origin() },
     ])
   })
 

@@ -13,7 +13,7 @@
 import { BadRequest } from '../errors.ts'
 import { addressText } from '../io/address.ts'
 import type { Random } from '../io/random.ts'
-import type { Address, Member, Millis } from '../model.ts'
+import type { Address, Coordinate, Member, Millis } from '../model.ts'
 import { Awareness } from './awareness.ts'
 import { type GossipConfig, pushPullScaled } from './config.ts'
 import { Departure } from './departure.ts'
@@ -23,6 +23,7 @@ import { isLive, sameAddress, sameTags } from './members.ts'
 import { type Arrival, Membership } from './membership.ts'
 import { datagramRoom, decodePacket, encodeMessage, Malformed, type Message, packet, unfitReason } from './message.ts'
 import { type Outgoing, Prober } from './prober.ts'
+import { Vivaldi } from './vivaldi.ts'
 
 export type { GossipConfig } from './config.ts'
 export { lanConfig, wanConfig } from './config.ts'
@@ -44,7 +45,8 @@ export interface GossipOptions {
 }
 
 export interface Ready {
-  datagrams: { to: Address; bytes: Uint8Array }[]
+  /** With `ping`, say in `sent` when it left. */
+  datagrams: { to: Address; bytes: Uint8Array; ping?: number }[]
   /** To an address, or, with `to` undefined, on the connection that `replyTo` (as given to `receive`) stands for. */
   frames: { to: Address | undefined; replyTo?: unknown; bytes: Uint8Array }[]
   events: GossipEvent[]
@@ -64,6 +66,9 @@ export class Gossip {
   readonly #membership: Membership
   readonly #prober: Prober
   readonly #exchanges = new Exchanges()
+  readonly #vivaldi: Vivaldi
+  /** The probe whose way there and back is being measured, in time from outside. */
+  #measured: { sequence: number; name: string; at: Millis } | undefined
   #departure: Departure | undefined
   #left = false
   /** The latest time from outside, and the time in here, which stands still during stalls. */
@@ -97,6 +102,7 @@ export class Gossip {
     const shared = { config, awareness, events: this.#events, allow: this.#allow }
     this.#membership = new Membership({ name, address, tags, incarnation }, shared, now)
     this.#prober = new Prober({ config, members: this.#membership.members, awareness, random }, now)
+    this.#vivaldi = new Vivaldi(random)
     // Random phases, so that members that were started together do not act together.
     this.#nextGossip = now + random.between(0, config.gossipInterval)
     this.#nextPushPull = now + random.between(0, config.pushPullInterval)
@@ -128,6 +134,21 @@ export class Gossip {
   /** How many pieces of news wait to be spread. */
   get queued(): number {
     return this.#membership.queued
+  }
+
+  /** Where we are in the network, by what probes have measured. */
+  get coordinate(): Coordinate {
+    return this.#vivaldi.own
+  }
+
+  /** Where a member, or we, said last that it is; undefined when it never answered a probe of ours. */
+  coordinateOf(name: string): Coordinate | undefined {
+    return name === this.#name ? this.coordinate : this.#vivaldi.of(name)
+  }
+
+  /** The datagram with this ping has left now: its round trip begins, which until then was said to begin with the tick. */
+  sent(ping: number, now: Millis): void {
+    if (this.#measured?.sequence === ping) this.#measured.at = now
   }
 
   /** The process stood still for `gap`: trust our own judgement less for a while. `tick` sees most stalls by itself. */
@@ -212,6 +233,7 @@ export class Gossip {
     if (this.#now >= this.#nextReap) {
       this.#nextReap = this.#now + reapInterval
       this.#membership.reap(this.#now)
+      this.#vivaldi.forget((name) => this.get(name) === undefined)
     }
   }
 
@@ -251,6 +273,8 @@ export class Gossip {
     const passed = Math.max(0, now - this.#outside)
     this.#outside += passed
     this.#now += Math.min(passed, this.#config.probeTimeout)
+    // While we stood still an answer may have waited for us: how long it took is not to be known any more.
+    if (passed > this.#config.probeTimeout) this.#measured = undefined
   }
 
   #receive(message: Message, replyTo: unknown): void {
@@ -265,6 +289,7 @@ export class Gossip {
         }
         break
       case 'ack':
+        if (message.coordinate !== undefined && replyTo === undefined) this.#measure(message, message.coordinate)
         if (this.#departure?.acknowledged(message.sequence)) this.#tickDeparture()
         else this.#send(this.#prober.acked(message.sequence, message.from, replyTo !== undefined))
         break
@@ -300,7 +325,8 @@ export class Gossip {
       const bytes = packet([...this.#membership.badNews(ping.from), encodeMessage(ack)])
       this.#frames.push({ to: undefined, replyTo, bytes })
     } else if (this.#knows(ping.from, ping.address)) {
-      this.#send({ via: 'datagram', to: ping.address, message: ack, about: ping.from })
+      const message: Message = { ...ack, coordinate: this.coordinate }
+      this.#send({ via: 'datagram', to: ping.address, message, about: ping.from })
     } else {
       // Strangers get the bare answer, so that a forged ping cannot make us flood its victim.
       this.#datagrams.push({ to: ping.address, bytes: packet([encodeMessage(ack)]) })
@@ -387,7 +413,24 @@ export class Gossip {
         this.#events.warn(reason, this.#now)
       }
     }
-    for (const outgoing of send) this.#send(outgoing)
+    for (const outgoing of send) {
+      const { message, via } = outgoing
+      if (message.type !== 'ping' || via !== 'datagram') {
+        this.#send(outgoing)
+        continue
+      }
+      // The last of them is the probe.
+      this.#measured = { sequence: message.sequence, name: message.target, at: this.#outside }
+      this.#send(outgoing, message.sequence)
+    }
+  }
+
+  /** Serf: only the way straight there and back by datagram counts; others may be reached by any detour. */
+  #measure({ sequence, from }: { sequence: number; from: string }, there: Coordinate): void {
+    const measured = this.#measured
+    if (measured?.sequence !== sequence || measured.name !== from) return
+    this.#measured = undefined
+    this.#vivaldi.observe(from, there, this.#outside - measured.at)
   }
 
   #tickGossip(): void {
@@ -429,7 +472,7 @@ export class Gossip {
   }
 
   /** A datagram takes along as much news as fits; a frame only what concerns its receiver. */
-  #send(outgoing: Outgoing | undefined): void {
+  #send(outgoing: Outgoing | undefined, ping?: number): void {
     if (outgoing === undefined) return
     const { via, to, message, about } = outgoing
     // Bad news first: the answer to the ping behind it then brings the refutation along.
@@ -440,7 +483,8 @@ export class Gossip {
     }
     let room = datagramRoom
     for (const part of parts) room -= part.length
-    this.#datagrams.push({ to, bytes: packet([...parts, ...this.#membership.takeNews(room)]) })
+    const bytes = packet([...parts, ...this.#membership.takeNews(room)])
+    this.#datagrams.push(ping === undefined ? { to, bytes } : { to, bytes, ping })
   }
 
   #exchange(purpose: Purpose, address: Address): void {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { addressOf, alive, Wire } from '../../test/gossip/wire.ts'
+import type { Coordinate } from '../model.ts'
 import {
   datagramRoom,
   decodePacket,
@@ -37,11 +38,18 @@ const record: fc.Arbitrary<StateRecord> = object({
   from: fc.oneof(name, fc.constant('')),
   age: fc.integer({ min: 0, max: 10 ** 9 }).map((seconds) => seconds * 1_000),
 })
+const coordinate: fc.Arbitrary<Coordinate> = object({
+  vector: fc.array(fc.double(), { minLength: 8, maxLength: 8 }),
+  error: fc.double(),
+  adjustment: fc.double(),
+  height: fc.double(),
+})
 const type = <T extends string>(text: T) => fc.constant(text)
 const message: fc.Arbitrary<Message> = fc.oneof(
   object({ type: type('ping'), sequence, target: name, from: name, address }),
   object({ type: type('pingRequest'), sequence, target: name, targetAddress: address, from: name, address }),
   object({ type: fc.constantFrom('ack' as const, 'nack' as const), sequence, from: name }),
+  object({ type: type('ack'), sequence, from: name, coordinate }),
   object({ type: type('alive'), name, incarnation, address, tags }),
   object({
     type: fc.constantFrom('suspect' as const, 'failed' as const, 'left' as const, 'pruned' as const),
@@ -114,6 +122,19 @@ describe('gossip messages', () => {
       }),
       { seed: 1, numRuns: 300 },
     )
+  })
+
+  it('with a coordinate of other dimensions are understood without it, and those that say nothing of one', () => {
+    const ack: Message = { type: 'ack', sequence: 5, from: 'b' }
+    const place = { vector: [1, 2, 3], error: 1, adjustment: 0, height: 1 }
+    assert.deepEqual(decodePacket(packet([encodeMessage({ ...ack, coordinate: place })])), [ack])
+    assert.deepEqual(decodePacket(sealed(raw(2, [5, 1, 98]))), [ack])
+  })
+
+  it('with a coordinate that is cut off are refused', () => {
+    const zeros = new Array<number>(8 * 11 - 1).fill(0)
+    assert.throws(() => decodePacket(sealed(raw(2, [5, 1, 98, 8, ...zeros]))), Malformed)
+    assert.throws(() => decodePacket(sealed(raw(2, [5, 1, 98, 100]))), Malformed)
   })
 
   it('so are records of a state', () => {

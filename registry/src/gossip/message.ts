@@ -17,7 +17,8 @@
  * against an enemy. Every length is bounded before anything is allocated for it.
  */
 import { crc32 } from 'node:zlib'
-import type { Address, Millis } from '../model.ts'
+import type { Address, Coordinate, Millis } from '../model.ts'
+import { dimensions } from './coordinate.ts'
 
 /** Fits an Ethernet frame with room for tunnels (memberlist's UDPBufferSize). */
 export const datagramLengthMax = 1_400
@@ -26,6 +27,7 @@ export const recordLengthMax = 1_100
 const textLengthMax = 512
 const nameLengthMax = 255
 const tagsMax = 64
+const dimensionsMax = 64
 const recordsMax = 100_000
 const incarnationMax = 2 ** 48
 const ageSecondsMax = 2 ** 40
@@ -67,8 +69,11 @@ export type Message =
       from: string
       address: Address
     }
-  /** `from` is the member that was to be reached, also when a third one passes its answer on. */
-  | { type: 'ack'; sequence: number; from: string }
+  /**
+   * `from` is the member that was to be reached, also when a third one passes its answer on. `coordinate`: where it is, in
+   * answers that go straight to a member that asked by datagram; what it says is not checked here.
+   */
+  | { type: 'ack'; sequence: number; from: string; coordinate?: Coordinate }
   /** I am here, `from`, but the member you asked me to ping did not answer (Lifeguard). */
   | { type: 'nack'; sequence: number; from: string }
   | News
@@ -127,6 +132,10 @@ export function encodeMessage(message: Message): Uint8Array {
       out.text(message.from).address(message.address)
       break
     case 'ack':
+      out.number(message.sequence).text(message.from)
+      if (message.coordinate === undefined) out.number(0)
+      else out.coordinate(message.coordinate)
+      break
     case 'nack':
       out.number(message.sequence).text(message.from)
       break
@@ -206,7 +215,12 @@ function readMessage(type: Message['type'], reader: Reader): Message {
         from: reader.name(),
         address: reader.address(),
       }
-    case 'ack':
+    case 'ack': {
+      const ack: Message = { type, sequence: reader.number(), from: reader.name() }
+      const coordinate = reader.done ? undefined : reader.coordinate()
+      if (coordinate !== undefined) ack.coordinate = coordinate
+      return ack
+    }
     case 'nack':
       return { type, sequence: reader.number(), from: reader.name() }
     case 'alive': {
@@ -313,11 +327,27 @@ class Writer {
     return this.text(address.host).number(address.port)
   }
 
+  /** How many dimensions (0: there is none), and as many numbers and three more, of eight bytes, big-endian. */
+  coordinate({ vector, error, adjustment, height }: Coordinate): this {
+    this.number(vector.length).#reserve(8 * (vector.length + 3))
+    const bytes = new DataView(this.#bytes.buffer)
+    for (const each of vector) this.#float(bytes, each)
+    this.#float(bytes, error)
+    this.#float(bytes, adjustment)
+    this.#float(bytes, height)
+    return this
+  }
+
   tags(tags: Record<string, string>): this {
     const entries = Object.entries(tags)
     this.number(entries.length)
     for (const [key, value] of entries) this.text(key).text(value)
     return this
+  }
+
+  #float(bytes: DataView, value: number): void {
+    bytes.setFloat64(this.#length, value)
+    this.#length += 8
   }
 
   #reserve(more: number): void {
@@ -405,6 +435,20 @@ class Reader {
     const port = this.number(65_535)
     if (port === 0) throw new Malformed(`port before byte ${this.#at} is 0`)
     return { host, port }
+  }
+
+  /** Undefined: there is none, or one with other dimensions than ours, which says nothing to us. */
+  coordinate(): Coordinate | undefined {
+    const count = this.number(dimensionsMax)
+    if (count === 0) return undefined
+    const end = this.#at + 8 * (count + 3)
+    if (end > this.#end) throw new Malformed(`coordinate at byte ${this.#at} is cut off`)
+    const bytes = new DataView(this.#bytes.buffer, this.#bytes.byteOffset)
+    const numbers: number[] = []
+    for (; this.#at < end; this.#at += 8) numbers.push(bytes.getFloat64(this.#at))
+    if (count !== dimensions) return undefined
+    const [error = 0, adjustment = 0, height = 0] = numbers.splice(count)
+    return { vector: numbers, error, adjustment, height }
   }
 
   tags(): Record<string, string> {

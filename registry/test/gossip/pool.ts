@@ -52,6 +52,8 @@ export class Pool {
   weather: Weather
   /** True: packets between the two do not get through. */
   cut: (a: Process, b: Process) => boolean = () => false
+  /** What a datagram takes from one to the other, besides the weather. */
+  way: (from: Process, to: Process) => Millis = () => 0
   now: Millis = 1_000_000
   datagramsSent = 0
   largestDatagram = 0
@@ -206,7 +208,9 @@ export class Pool {
     if (this.random.chance(this.weather.loss)) return
     const copies = this.random.chance(this.weather.repeat) ? 2 : 1
     for (let copy = 0; copy < copies; copy++) {
-      this.#later(this.#delay(), () => {
+      const there = this.#at(to)
+      const way = there === undefined ? 0 : this.way(from, there)
+      this.#later(this.#delay() + way, () => {
         const target = this.#at(to)
         if (target !== undefined && !this.cut(from, target)) this.#receive(target, bytes, undefined)
       })
