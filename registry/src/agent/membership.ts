@@ -77,7 +77,10 @@ export class Membership {
 
   #flush(): void {
     const { datagrams, frames, events } = this.gossip.ready()
-    for (const { to, bytes } of datagrams) this.#io.network.datagram(this.#channel, to, bytes)
+    for (const { to, bytes, ping } of datagrams) {
+      this.#io.network.datagram(this.#channel, to, bytes)
+      if (ping !== undefined) this.gossip.sent(ping, this.#io.clock.now())
+    }
     for (const frame of frames) {
       const { to, bytes } = frame
       if (frame.replyTo !== undefined) (frame.replyTo as Reply)(bytes)
