@@ -3,7 +3,16 @@ import { NotFound, Stopped } from '../errors.ts'
 import type { GossipEvent } from '../gossip/gossip.ts'
 import { addressText } from '../io/address.ts'
 import type { Io } from '../io/io.ts'
-import type { Member, Millis, NodeDefinition, NodeId, NodeName, Session, SessionId } from '../model.ts'
+import {
+  autopilotDefault,
+  type Member,
+  type Millis,
+  type NodeDefinition,
+  type NodeId,
+  type NodeName,
+  type Session,
+  type SessionId,
+} from '../model.ts'
 import type { Replica } from '../replica/replica.ts'
 import type { Command } from '../store/command.ts'
 import { Store } from '../store/store.ts'
@@ -199,6 +208,8 @@ export class Agent implements AgentSurface {
         view: parts.store,
         self: parts.nodeFile.id,
         datacenter: options.datacenter,
+        heartbeatInterval: options.raft.heartbeatInterval,
+        autopilot: options.autopilot ?? autopilotDefault,
         read: (freshness) => this.read(freshness),
       })
       this.#bootstrap = this.#bootstrapReconciler(parts.replica, promise)
@@ -436,7 +447,10 @@ export class Agent implements AgentSurface {
       alone,
       promise,
       servers: () => this.#pools.servers(),
-      begin: (configuration) => replica.bootstrap(configuration),
+      begin: async (configuration) => {
+        this.#leading?.founded()
+        await replica.bootstrap(configuration)
+      },
     })
     return new Reconciler({
       work: async () => {

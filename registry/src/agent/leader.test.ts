@@ -1,67 +1,12 @@
 import assert from 'node:assert/strict'
+import { member, perform, situation } from '../../test/agent/leader.ts'
 import { Busy } from '../errors.ts'
 import type { Io } from '../io/io.ts'
-import type { Member } from '../model.ts'
+import { autopilotDefault } from '../model.ts'
 import { type Command, encodeCommand } from '../store/command.ts'
 import { Store } from '../store/store.ts'
 import { Absences } from './absences.ts'
-import { type Duty, duties, Leader, type Situation, strangers, Tombstones } from './leader.ts'
-
-const member = (name: string, changes: Partial<Member> & { id?: string; server?: boolean } = {}): Member => {
-  const { id = `id-${name}`, server = true, ...rest } = changes
-  return {
-    name,
-    address: { host: `10.0.0.${name.at(-1)}`, port: 8301 },
-    status: 'alive',
-    incarnation: 1,
-    tags: { dc: 'dc1', id, role: server ? 'consul' : 'node', ...(server ? { port: '8300' } : {}) },
-    ...rest,
-  }
-}
-
-/** Does the duties on a store, as the leader would, until none is left; returns what it did. */
-function perform(store: Store, situation: Omit<Situation, 'view'>): string[] {
-  const done: string[] = []
-  for (let turn = 0; turn < 10; turn++) {
-    const todo = duties({ ...situation, view: store })
-    if (todo.length === 0) return done
-    for (const duty of todo) {
-      done.push(duty.log)
-      if ('command' in duty) store.apply(store.index + 1, encodeCommand(duty.command))
-      else applyChange(situation, duty)
-    }
-  }
-  return assert.fail(`never done: ${done.join('; ')}`)
-}
-function applyChange({ configuration }: Omit<Situation, 'view'>, duty: Duty & { change: unknown }): void {
-  const { change } = duty as Extract<Duty, { change: unknown }>
-  const others = configuration.servers.filter(({ id }) => id !== change.id)
-  const before = configuration.servers.find(({ id }) => id === change.id)
-  if (change.type === 'add') {
-    others.push({ id: change.id, address: change.address, voter: change.voter })
-  } else if (change.type === 'promote' && before !== undefined) others.push({ ...before, voter: true })
-  configuration.servers = others
-}
-
-function situation(members: Member[], changes: Partial<Situation> = {}): Omit<Situation, 'view'> {
-  return {
-    datacenter: 'dc1',
-    self: 'id-host1',
-    members,
-    configuration: {
-      cluster: 'c',
-      servers: members
-        .filter(({ tags }) => tags.role === 'consul')
-        .map(({ address, tags }) => ({ id: tags.id as string, address: `${address.host}:8300`, voter: true })),
-    },
-    leaving: new Set(),
-    statuses: new Map(),
-    commit: 1000,
-    gone: () => true,
-    unheardOf: () => false,
-    ...changes,
-  }
-}
+import { duties, Leader } from './leader.ts'
 
 describe('the leader', () => {
   it('puts alive members into the catalog: serfHealth for all, the consul service for servers', () => {
@@ -158,17 +103,20 @@ describe('the leader', () => {
     assert.deepEqual(perform(store, situation([host])), [])
   })
 
-  it('a server that gossip has forgotten leaves the configuration as well', () => {
-    const now = situation([member('host1'), member('host2'), member('host3')])
-    perform(new Store(), { ...now, members: [member('host1'), member('host3')], leaving: new Set(['id-host2']) })
-    assert.deepEqual(
-      now.configuration.servers.map(({ id }) => id),
-      ['id-host1', 'id-host3'],
-    )
+  it('writes what it was started with where autopilot was never set, first of all and once', () => {
+    const store = new Store()
+    const initial = { ...autopilotDefault, minQuorum: 3 }
+    const now = situation([member('host1')], { initial })
+    const [first] = duties({ ...now, view: store })
+    assert.ok(first !== undefined && 'command' in first)
+    assert.deepEqual(first.command, { type: 'autopilot.set', configuration: initial, initial: true })
+    store.apply(1, encodeCommand(first.command))
+    assert.doesNotMatch(JSON.stringify(duties({ ...now, view: store })), /autopilot/)
   })
 
   it('a change of servers that fails does not keep the catalog from being told', async () => {
     const store = new Store()
+    store.apply(1, encodeCommand({ type: 'autopilot.set', configuration: autopilotDefault }))
     const now = situation([member('host1'), member('host2', { status: 'left' })])
     now.configuration.servers.push({ id: 'id-host2', address: '10.0.0.2:8300', voter: true })
     const written: Command[] = []
@@ -181,122 +129,11 @@ describe('the leader', () => {
         return { result: { error: 'the store said no' } }
       },
       change: () => Promise.reject(new Busy('another change')),
+      forceLeave: () => {},
     })
     await assert.rejects(leader.run(), Busy)
     assert.equal(written.length, 1)
     await assert.rejects(leader.run(), Busy)
     assert.equal(logged.filter((line) => line.includes('the store said no')).length, 1, 'told once')
-  })
-
-  it('a new server is a learner until its log has come close, then votes', () => {
-    const store = new Store()
-    const newcomer = member('host2')
-    const now = situation([member('host1')])
-    const far = { ...now, members: [member('host1'), newcomer] }
-    const status = (applied: number) => new Map([['id-host2', { applied, cluster: '' }]])
-    perform(store, { ...far, statuses: status(0) })
-    assert.deepEqual(now.configuration.servers[1], { id: 'id-host2', address: '10.0.0.2:8300', voter: false })
-    perform(store, { ...far, statuses: status(900) })
-    assert.equal(now.configuration.servers[1]?.voter, true)
-  })
-
-  it('a server that does not answer, or belongs to another cluster, is not taken in', () => {
-    const now = situation([member('host1')])
-    const members = [member('host1'), member('host2')]
-    perform(new Store(), { ...now, members })
-    const stranger = { ...now, members, statuses: new Map([['id-host2', { applied: 5, cluster: 'other' }]]) }
-    perform(new Store(), stranger)
-    assert.match(strangers({ ...stranger, view: new Store() }).join(), /^server host2 .* another cluster, other/)
-    assert.deepEqual(strangers({ ...now, members, view: new Store() }), [])
-    assert.equal(now.configuration.servers.length, 1)
-  })
-
-  it('a server that no member has the id of goes, unless it is half of those that vote without the leader', () => {
-    const members = [1, 2, 3, 4].map((each) => member(`host${each}`))
-    const unheardOf = (id: string) => id === 'id-host2'
-    const now = situation(members, { unheardOf })
-    const left = members.filter(({ name }) => name !== 'host2')
-    const done = perform(new Store(), { ...now, members: left })
-    assert.match(done.join('\n'), /removing server 10\.0\.0\.2:8300 \(id-host2\): no member has its id/)
-    assert.deepEqual(
-      now.configuration.servers.map(({ id }) => id),
-      ['id-host1', 'id-host3', 'id-host4'],
-    )
-    const three = situation(members.slice(0, 3), { unheardOf })
-    perform(new Store(), { ...three, members: [member('host1'), member('host3')] })
-    assert.equal(three.configuration.servers.length, 3)
-  })
-
-  it('a leader that has moved says so in the configuration, unless somebody else is there', () => {
-    const members = [member('host1'), member('host2'), member('host3')]
-    const now = situation(members)
-    const moved = { ...member('host1'), address: { host: '10.0.0.9', port: 8301 } }
-    perform(new Store(), { ...now, members: [moved, ...members.slice(1)] })
-    const listed = () => now.configuration.servers.find(({ id }) => id === 'id-host1')
-    assert.deepEqual(listed(), { id: 'id-host1', address: '10.0.0.9:8300', voter: true })
-    const taken = { ...member('host1'), address: { host: '10.0.0.2', port: 8301 } }
-    perform(new Store(), { ...now, members: [taken, member('host3')] })
-    assert.equal(listed()?.address, '10.0.0.9:8300')
-  })
-
-  it('a wiped server is a new id that replaces the old one of its address', () => {
-    const store = new Store()
-    const now = situation([member('host1'), member('host2'), member('host3')])
-    perform(store, now)
-    const wiped = member('host2', { id: 'id-new' })
-    const statuses = new Map([['id-new', { applied: 1000, cluster: '' }]])
-    const done = perform(store, { ...now, members: [member('host1'), wiped, member('host3')], statuses })
-    assert.deepEqual(now.configuration.servers.map(({ id, voter }) => [id, voter]).sort(), [
-      ['id-host1', true],
-      ['id-host3', true],
-      ['id-new', true],
-    ])
-    assert.match(done.join('\n'), /removing server 10\.0\.0\.2:8300 \(id-host2\): host2 replaces it/)
-    assert.equal(store.node('host2').value?.node.id, 'id-new')
-  })
-
-  it('a server that left leaves the configuration; one that failed stays in it', () => {
-    const now = situation([member('host1'), member('host2'), member('host3')])
-    const members = [member('host1'), member('host2', { status: 'left' }), member('host3', { status: 'failed' })]
-    perform(new Store(), { ...now, members })
-    assert.deepEqual(
-      now.configuration.servers.map(({ id }) => id),
-      ['id-host1', 'id-host3'],
-    )
-  })
-
-  it('a server that asked to go is not taken in again while it still looks alive', () => {
-    const now = situation([member('host1'), member('host2')])
-    perform(new Store(), { ...now, leaving: new Set(['id-host2']) })
-    assert.deepEqual(
-      now.configuration.servers.map(({ id }) => id),
-      ['id-host1'],
-    )
-  })
-
-  it('deletions are forgotten after 15 minutes of one leader', () => {
-    const tombstones = new Tombstones()
-    const minute = 60_000
-    assert.equal(tombstones.due(0, 10), undefined)
-    for (let at = 1; at < 15; at++) assert.equal(tombstones.due(at * minute, 10 + at), undefined)
-    assert.equal(tombstones.due(15 * minute, 30), 10)
-    assert.equal(tombstones.due(15 * minute + 1, 30), undefined)
-    assert.equal(tombstones.due(16 * minute, 30), 11)
-  })
-
-  it('an idle cluster writes once to forget deletions, and not again about that', () => {
-    const tombstones = new Tombstones()
-    let applied = 10
-    const writes: number[] = []
-    for (let at = 0; at < 24 * 60; at++) {
-      const upTo = tombstones.due(at * 60_000, applied)
-      if (upTo === undefined) continue
-      writes.push(upTo)
-      tombstones.reaped(++applied)
-    }
-    assert.deepEqual(writes, [10])
-    applied++
-    assert.equal(tombstones.due(24 * 60 * 60_000, applied), undefined)
-    assert.equal(tombstones.due(24 * 60 * 60_000 + 15 * 60_000, applied), 12)
   })
 })

@@ -2,29 +2,37 @@
  * A server's part as the leader: when its duties are looked at, what they are told of the world, who asked to be let go,
  * and which deletions may be forgotten. `leader.ts` says what the duties are.
  */
-import { Busy, NotLeader } from '../errors.ts'
+import { Busy, MajorityUnheard, NotLeader } from '../errors.ts'
 import type { GossipEvent } from '../gossip/gossip.ts'
 import type { Io } from '../io/io.ts'
-import type { Millis, NodeId } from '../model.ts'
+import type { AutopilotConfiguration, Millis, NodeId } from '../model.ts'
 import type { Replica } from '../replica/replica.ts'
 import { encodeCommand } from '../store/command.ts'
 import type { View } from '../store/view.ts'
 import { Absences, serverAbsenceMax } from './absences.ts'
+import { type HealthReport, ServerHealths } from './autopilot.ts'
 import { serverOf } from './bootstrap.ts'
 import type { Deadlines } from './deadlines.ts'
 import type { Forward } from './forward.ts'
-import { Leader, type Situation, Tombstones } from './leader.ts'
+import { Leader, type Situation } from './leader.ts'
 import type { Peers } from './peers.ts'
 import type { Pools } from './pools.ts'
 import { Reconciler } from './reconciler.ts'
 import { askStatuses } from './statuses.ts'
 import type { Fresh, Freshness } from './surface.ts'
+import { Tombstones } from './tombstones.ts'
 
 /** The members are looked at at least this often. */
 const leaderInterval: Millis = 60_000
 const promoteInterval: Millis = 500
 const leavingLasts: Millis = 30_000
 const letGoPause: Millis = 100
+/** How often the health of servers is looked at, at least. */
+const healthInterval: Millis = 1_000
+/** Between two ticks: what answered meanwhile has not been read yet, and nobody is judged by that. */
+const stallMin: Millis = 300
+/** A cluster is put together for so long after it was begun: who joins then votes as soon as it has caught up. */
+const foundingLasts: Millis = 60_000
 
 export interface LeadingOptions {
   io: Io
@@ -36,6 +44,9 @@ export interface LeadingOptions {
   view: View
   self: NodeId
   datacenter: string
+  heartbeatInterval: Millis
+  /** What is written where no autopilot was ever set. */
+  autopilot: AutopilotConfiguration
   read(freshness: Freshness): Promise<Fresh>
 }
 
@@ -47,6 +58,11 @@ export class Leading {
   readonly #serverAbsences = new Absences(serverAbsenceMax)
   /** Servers that asked to be let go, and until when that holds. */
   readonly #leaving = new Map<NodeId, Millis>()
+  readonly #healths = new ServerHealths()
+  #lookedAt: Millis = Number.NEGATIVE_INFINITY
+  #tickedAt: Millis = Number.NEGATIVE_INFINITY
+  /** When this server began the cluster, if it did in this life. */
+  #foundedAt: Millis = Number.NEGATIVE_INFINITY
   #lookingAgain = false
   #stopped = false
 
@@ -58,6 +74,7 @@ export class Leading {
       situation: () => this.#situation(),
       write: (command) => forward.lead(encodeCommand(command)),
       change: (change) => replica.changeServers(change),
+      forceLeave: (name) => void options.pools.forceLeave(name, false),
     })
     this.#reconciler = new Reconciler({
       work: async () => {
@@ -83,7 +100,10 @@ export class Leading {
   }
 
   tick(now: Millis): void {
+    const stalled = now - this.#tickedAt >= stallMin
+    this.#tickedAt = now
     if (this.#leads) {
+      if (!stalled && now - this.#lookedAt >= healthInterval) this.health()
       this.#reconciler.tick(now)
       this.#reap(now)
     }
@@ -95,6 +115,48 @@ export class Leading {
     this.#tombstones.reset()
     this.#absences.reset()
     this.#serverAbsences.reset()
+    this.#healths.reset()
+  }
+
+  /** This server has just begun the cluster. */
+  founded(): void {
+    this.#foundedAt = this.#options.io.clock.now()
+  }
+
+  /** As the leader: how every server of the configuration is, now. */
+  health(): HealthReport {
+    const { io, pools, replica, self, heartbeatInterval } = this.#options
+    const now = io.clock.now()
+    this.#lookedAt = now
+    const heard = pools.members('lan').flatMap(({ name, status, tags }) => {
+      const version = (tags.build ?? '').replace(/:.*$/, '')
+      return tags.id === undefined ? [] : [[tags.id, { name, status, version }] as const]
+    })
+    return this.#healths.look({
+      servers: replica.servers(),
+      self,
+      lastIndex: replica.status.lastIndex,
+      lastTerm: replica.status.lastTerm,
+      heard: new Map(heard),
+      configuration: this.#autopilot,
+      heartbeatInterval,
+      now,
+      wall: io.clock.wall(),
+    })
+  }
+
+  /** As the leader: takes a server out because somebody says so; resolves when it is out. @throws as `changeServers` */
+  async remove(id: NodeId): Promise<void> {
+    const { io, deadlines, replica } = this.#options
+    const listed = () => replica.status.configuration.servers.some((server) => server.id === id)
+    while (listed()) {
+      try {
+        await replica.changeServers({ type: 'remove', id })
+      } catch (error) {
+        if (!(error instanceof Busy) || this.#stopped) throw error
+        await deadlines.until(io.clock.now() + letGoPause)
+      }
+    }
   }
 
   onMember(event: GossipEvent & { type: 'join' | 'leave' | 'failed' | 'update' | 'reap' }): void {
@@ -119,8 +181,8 @@ export class Leading {
       try {
         await replica.changeServers({ type: 'remove', id })
       } catch (error) {
-        // One change at a time: the one under way may well be this.
-        if (!(error instanceof Busy) || this.#stopped) throw error
+        // One change at a time: the one under way may well be this. Or somebody else is needed, and not heard just now.
+        if (!(error instanceof Busy || error instanceof MajorityUnheard) || this.#stopped) throw error
         await deadlines.until(io.clock.now() + letGoPause)
       }
     }
@@ -131,6 +193,10 @@ export class Leading {
   async stop(): Promise<void> {
     this.#stopped = true
     await this.#reconciler.stop()
+  }
+
+  get #autopilot(): AutopilotConfiguration {
+    return this.#options.view.autopilot() ?? this.#options.autopilot
   }
 
   get #leads(): boolean {
@@ -147,9 +213,12 @@ export class Leading {
     const now = io.clock.now()
     const { configuration } = replica.status
     const ids = configuration.servers.map(({ id }) => id)
-    const known = new Set(members.map(({ tags }) => tags.id ?? ''))
-    const unheardOf = this.#serverAbsences.look(ids, known, now)
-    if (ids.some((id) => !known.has(id) && !unheardOf(id))) deadlines.at(now + serverAbsenceMax, () => this.wake())
+    const known = new Set(members.flatMap(({ tags, status }) => (status === 'failed' ? [] : [tags.id ?? ''])))
+    const dead = this.#serverAbsences.look(ids, known, now)
+    if (ids.some((id) => !known.has(id) && !dead(id))) deadlines.at(now + serverAbsenceMax, () => this.wake())
+    this.health()
+    const autopilot = this.#autopilot
+    const stabilization = now - this.#foundedAt < foundingLasts ? 0 : autopilot.serverStabilizationTime
     return {
       datacenter,
       self,
@@ -158,9 +227,12 @@ export class Leading {
       configuration,
       leaving: new Set(this.#leaving.keys()),
       statuses,
-      commit: replica.status.commit,
+      autopilot,
+      initial: this.#options.autopilot,
+      heard: (id) => replica.hears(id),
+      stable: (id) => this.#healths.isStable(id, stabilization, now),
       gone: this.#absences.look(nodes, names, now),
-      unheardOf,
+      dead,
     }
   }
 

@@ -1,6 +1,6 @@
 /** How one agent is started: everything that its command line and configuration decide. */
 import type { GossipConfig } from '../gossip/gossip.ts'
-import type { Address, Millis, NodeId, NodeName } from '../model.ts'
+import type { Address, AutopilotConfiguration, Millis, NodeId, NodeName } from '../model.ts'
 import type { SealingRules } from './sealed.ts'
 
 export interface AgentOptions {
@@ -27,6 +27,8 @@ export interface AgentOptions {
     keepFile?: boolean
   }
   rpcHold: Millis
+  /** How autopilot behaves until somebody sets it; Consul's defaults. */
+  autopilot?: AutopilotConfiguration
   checkUpdateInterval: Millis
   /** The version whose API we speak; clients look at it. */
   version: string

@@ -7,8 +7,8 @@ import { addressText } from '../io/address.ts'
 import type { Millis, NodeId } from '../model.ts'
 import type { Configuration } from '../raft/message.ts'
 import type { Candidate } from './bootstrap.ts'
-import type { ServerStatus } from './leader.ts'
 import type { Peers } from './peers.ts'
+import type { ServerStatus } from './server-changes.ts'
 
 export interface StatusReply extends ServerStatus {
   id: NodeId
