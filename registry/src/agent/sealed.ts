@@ -191,7 +191,7 @@ export class SealedChannel implements Network {
     if (bytes.length < noticeLength) return
     const view = new DataView(bytes.buffer, bytes.byteOffset)
     const sent = this.#sent.get(markOf(view.getUint32(2), view.getUint32(6)))
-    if (sent === undefined) return
+    if (sent === undefined || this.#io.clock.now() >= sent.until) return
     const reason = this.#refusedBecause(bytes[1] as number)
     this.#say(`refused ${bytes[1]}`, `not taken by the other side: ${reason}`, from)
     sent.fail(new Refused(reason))

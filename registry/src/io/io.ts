@@ -79,7 +79,10 @@ export interface Network {
  * was ever used twice is about n² / 2^97 (one in 15 million after 10^11).
  */
 export interface Cipher {
-  /** Nonce, ciphertext, tag: 28 bytes more than `plain`. What opens it must give the same `context`, which is not in it. */
+  /**
+   * Nonce, ciphertext, tag: 28 bytes more than `plain`. What opens it must give the same `context`, which is not in it.
+   * Nobody changes the bytes of a key that was used.
+   */
   seal(key: Uint8Array, plain: Uint8Array, context: Uint8Array): Uint8Array
   /** Undefined: not sealed with this key and context, or damaged. Never throws, whatever the bytes. */
   open(key: Uint8Array, sealed: Uint8Array, context: Uint8Array): Uint8Array | undefined

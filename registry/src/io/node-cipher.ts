@@ -1,5 +1,5 @@
-/** AES-GCM by OpenSSL. [door] */
-import { createCipheriv, createDecipheriv } from 'node:crypto'
+/** AES-GCM by OpenSSL: the real cipher, in the simulator too. [door] */
+import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
 import type { Cipher } from './io.ts'
 
 const nonceLength = 12
@@ -24,10 +24,20 @@ export function aesGcm(fillRandom: (bytes: Uint8Array) => void): Cipher {
     used += nonceLength
     return chance.subarray(used - nonceLength, used)
   }
+  // OpenSSL takes longer over new key bytes than over a packet, and who seals has few keys that never change.
+  const prepared = new WeakMap<Uint8Array, KeyObject>()
+  const keyOf = (bytes: Uint8Array) => {
+    let key = prepared.get(bytes)
+    if (key === undefined) {
+      key = createSecretKey(bytes)
+      prepared.set(bytes, key)
+    }
+    return key
+  }
   return {
     seal(key, plain, context) {
       const iv = nonce()
-      const cipher = createCipheriv(algorithmOf(key), key, iv, { authTagLength: tagLength })
+      const cipher = createCipheriv(algorithmOf(key), keyOf(key), iv, { authTagLength: tagLength })
       cipher.setAAD(context)
       return Buffer.concat([iv, cipher.update(plain), cipher.final(), cipher.getAuthTag()])
     },
@@ -35,7 +45,7 @@ export function aesGcm(fillRandom: (bytes: Uint8Array) => void): Cipher {
       const end = sealed.length - tagLength
       if (end < nonceLength) return undefined
       const iv = sealed.subarray(0, nonceLength)
-      const decipher = createDecipheriv(algorithmOf(key), key, iv, { authTagLength: tagLength })
+      const decipher = createDecipheriv(algorithmOf(key), keyOf(key), iv, { authTagLength: tagLength })
       decipher.setAAD(context)
       decipher.setAuthTag(sealed.subarray(end))
       const plain = decipher.update(sealed.subarray(nonceLength, end))
