@@ -69,9 +69,10 @@ export async function cutAndHeal(
 function roundLine(round: number, { host, led, lasted, leaderless, agreed, lastRead }: Round): string {
   const who = `${host}, ${led ? 'the leader' : 'a follower'},`
   const reads = lastRead === 0 ? 'answered no read' : `answered its last read ${Math.round(lastRead)} ms after`
+  const elected = led ? `; the others had a leader after ${leaderless.toFixed(2)} s` : ''
   return (
-    `round ${round + 1}: ${who} cut off for ${lasted.toFixed(1)} s and ${reads}; ` +
-    `the others had a leader after ${leaderless.toFixed(2)} s; all agreed ${agreed.toFixed(2)} s after it was healed`
+    `round ${round + 1}: ${who} cut off for ${lasted.toFixed(1)} s and ${reads}${elected}; ` +
+    `all agreed ${agreed.toFixed(2)} s after it was healed`
   )
 }
 

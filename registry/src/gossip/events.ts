@@ -28,7 +28,7 @@ export type GossipEvent =
   | { type: 'suspect'; name: string; from: string }
   /** A suspect (or we ourselves) spoke up with this incarnation. */
   | { type: 'refuted'; name: string; incarnation: number }
-  /** Something an operator should know; the same words at most once a minute. */
+  /** Something an operator should know; the same words at most once a minute, and then how often they were held back. */
   | { type: 'warning'; reason: string }
 
 /** What was said is not said again for this long. */
@@ -36,10 +36,17 @@ const quietFor: Millis = 60_000
 /** Whoever floods us with ever new nonsense does not get to fill the memory and the log. */
 const quietMax = 1_000
 
+interface Said {
+  until: Millis
+  /** For a warning: the words, and how often they were held back. */
+  reason: string | undefined
+  held: number
+}
+
 export class Events {
   #events: GossipEvent[] = []
   /** What was said, and when it may be said again; oldest first. */
-  readonly #quiet = new Map<string, Millis>()
+  readonly #quiet = new Map<string, Said>()
 
   push(event: GossipEvent): void {
     this.#events.push(event)
@@ -47,17 +54,29 @@ export class Events {
 
   /** Reports unless `key` was reported within the last minute. */
   pushOnce(key: string, event: GossipEvent, now: Millis): void {
-    for (const [said, until] of this.#quiet) {
-      if (now < until) break
-      this.#quiet.delete(said)
-    }
-    if (this.#quiet.has(key) || this.#quiet.size >= quietMax) return
-    this.#quiet.set(key, now + quietFor)
+    this.tick(now)
+    const said = this.#quiet.get(key)
+    if (said !== undefined) said.held++
+    if (said !== undefined || this.#quiet.size >= quietMax) return
+    const reason = event.type === 'warning' ? event.reason : undefined
+    this.#quiet.set(key, { until: now + quietFor, reason, held: 0 })
     this.#events.push(event)
   }
 
   warn(reason: string, now: Millis): void {
     this.pushOnce(reason, { type: 'warning', reason }, now)
+  }
+
+  /** Says how often a warning was held back, once its minute is over. */
+  tick(now: Millis): void {
+    for (const [key, { until, reason, held }] of this.#quiet) {
+      if (now < until) return
+      this.#quiet.delete(key)
+      if (reason === undefined || held === 0) continue
+      // Counts as said: whatever goes on is one line a minute.
+      this.#quiet.set(key, { until: now + quietFor, reason, held: 0 })
+      this.#events.push({ type: 'warning', reason: `${reason}: ${held} more within ${quietFor / 1000} s` })
+    }
   }
 
   drain(): GossipEvent[] {

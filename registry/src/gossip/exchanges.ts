@@ -6,13 +6,22 @@ import type { Address, Millis } from '../model.ts'
 import { type Entry, sameAddress } from './members.ts'
 import { encodeMessage, packet, type StateRecord } from './message.ts'
 
-/** Why we asked. A join has a caller who waits for its outcome under `attempt`. */
-export type Purpose = { type: 'join'; attempt: number } | { type: 'sync' } | { type: 'reconnect' }
+/**
+ * Why we asked. A join has a caller who waits for its outcome under `attempt`. `claim`: the pool joined at `via` knows our
+ * name at another address; whoever is there is asked whether it lives and keeps the name.
+ */
+export type Purpose =
+  | { type: 'join'; attempt: number }
+  | { type: 'claim'; attempt: number; via: Address }
+  | { type: 'sync' }
+  | { type: 'reconnect' }
 
 export interface Exchange {
   purpose: Purpose
   address: Address
   until: Millis
+  /** Where the answer, which may come in several parts, says that another live process of our name is. */
+  rival?: Address
 }
 
 export class Exchanges {
@@ -28,6 +37,12 @@ export class Exchanges {
 
   waiting(sequence: number): boolean {
     return this.#waiting.has(sequence)
+  }
+
+  /** The answer says that our name is taken. */
+  rival(sequence: number, address: Address): void {
+    const exchange = this.#waiting.get(sequence)
+    if (exchange !== undefined) exchange.rival = address
   }
 
   /** The answer is complete. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { Pool, type Process } from '../../test/gossip/pool.ts'
 import { addressOf, alive, all, record, Wire } from '../../test/gossip/wire.ts'
 import { BadRequest } from '../errors.ts'
+import { addressText } from '../io/address.ts'
 import { origin } from './coordinate.ts'
 import { lanConfig, wanConfig } from './gossip.ts'
 
@@ -552,6 +553,31 @@ describe('names and tags', () => {
     assert.ok(twin.gossip.self.incarnation < 5, 'it does not fight for the name')
   })
 
+  it('the second of a name is told so by whoever it joins, while the first lives', () => {
+    const pool = new Pool(3)
+    const [a, , c] = pool.startJoined(4)
+    pool.until(() => pool.converged(), 2_000)
+    const twin = pool.start('m3')
+    const reasons = () =>
+      eventsOf(twin, 'joinFailed').map(({ event }) => (event.type === 'joinFailed' ? event.reason : ''))
+    pool.join(twin, c!)
+    pool.run(1_000)
+    const taken = `the name "m3" is that of the agent at ${addressText(c!.address)}; give one of the two another with -node`
+    assert.deepEqual(reasons(), [taken], 'the first one says it itself')
+    assert.ok(eventsOf(c!, 'conflict').length > 0, 'and both addresses are in its log')
+    // Somebody else only knows it from hearsay: the first one is asked.
+    pool.join(twin, a!)
+    pool.run(1_000)
+    assert.deepEqual(reasons(), [taken, taken])
+    pool.stop(c!)
+    pool.join(twin, a!)
+    pool.run(2_000)
+    assert.equal(reasons().length, 2)
+    assert.equal(eventsOf(twin, 'joined').length, 1, 'the first one is dead, though nobody knows that yet')
+    pool.until(() => pool.converged(), 60_000)
+    assert.deepEqual(a!.gossip.get('m3')?.address, twin.address)
+  })
+
   it('the second takes the name over when the first dies', () => {
     const pool = new Pool(3)
     const [a, b, c] = pool.startJoined(4)
@@ -642,16 +668,17 @@ describe('a pool under strain', () => {
     assert.ok(warnings.length <= 4, `${warnings.length} warnings in two minutes`)
   })
 
-  it('nonsense on the wire is a warning, the same one at most once a minute', () => {
+  it('nonsense on the wire is a warning, the same one at most once a minute and then with how often it came', () => {
     const wire = new Wire()
     for (let second = 0; second < 90; second++) {
       wire.gossip.receive(new TextEncoder().encode('GET / HTTP/1.1'), wire.now)
       wire.run(1_000)
     }
-    assert.deepEqual(
-      wire.events.slice(1),
-      [1, 2].map(() => ({ type: 'warning', reason: 'dropped a datagram: not a gossip packet' })),
-    )
+    const reason = 'dropped a datagram: not a gossip packet'
+    assert.deepEqual(wire.events.slice(1), [
+      { type: 'warning', reason },
+      { type: 'warning', reason: `${reason}: 59 more within 60 s` },
+    ])
   })
 
   it('strangers get bare answers and no favours', () => {

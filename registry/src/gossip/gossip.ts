@@ -21,7 +21,16 @@ import { Events, type GossipEvent } from './events.ts'
 import { type Exchange, Exchanges, type Purpose, stateFrames } from './exchanges.ts'
 import { isLive, sameAddress, sameTags } from './members.ts'
 import { type Arrival, Membership } from './membership.ts'
-import { datagramRoom, decodePacket, encodeMessage, Malformed, type Message, packet, unfitReason } from './message.ts'
+import {
+  datagramRoom,
+  decodePacket,
+  encodeMessage,
+  Malformed,
+  type Message,
+  packet,
+  type StateRecord,
+  unfitReason,
+} from './message.ts'
 import { type Outgoing, Prober } from './prober.ts'
 import { Vivaldi } from './vivaldi.ts'
 
@@ -230,6 +239,7 @@ export class Gossip {
       this.#tickReconnect()
     }
     this.#tickGossip()
+    this.#events.tick(this.#now)
     if (this.#now >= this.#nextReap) {
       this.#nextReap = this.#now + reapInterval
       this.#membership.reap(this.#now)
@@ -309,7 +319,7 @@ export class Gossip {
         break
       case 'refusal': {
         const exchange = this.#exchanges.end(message.sequence)
-        if (exchange !== undefined) this.#exchangeFailed(exchange, message.reason)
+        if (exchange !== undefined) this.#exchangeFailed(exchange, message.reason, true)
         break
       }
       default:
@@ -348,8 +358,8 @@ export class Gossip {
   #receiveState(state: Message & { type: 'state' }, replyTo: unknown): void {
     if (state.reply && !this.#exchanges.waiting(state.sequence)) return
     const first = state.records[0]
-    if (first?.name === state.from && state.from !== this.#name) {
-      const reason = this.#allow(first.name, first.tags)
+    if (first?.name === state.from) {
+      const reason = first.name === this.#name ? this.#taken(first) : this.#allow(first.name, first.tags)
       if (reason !== undefined) {
         this.#refuse(state, reason, replyTo)
         return
@@ -359,6 +369,7 @@ export class Gossip {
       const arrival = this.#membership.merge(record, state.from, this.#now)
       // A reunion is what is happening here already.
       this.#note(record.name, arrival === undefined ? undefined : 'joined')
+      if (state.reply && this.#rivals(record)) this.#exchanges.rival(state.sequence, record.address)
     }
     if (state.more) return
     if (!state.reply) {
@@ -367,16 +378,41 @@ export class Gossip {
       return
     }
     const exchange = this.#exchanges.end(state.sequence)
+    if (exchange?.purpose.type === 'claim') this.#joined(exchange.purpose.attempt, exchange.purpose.via)
     if (exchange?.purpose.type !== 'join') return
     const { attempt } = exchange.purpose
-    const members = this.#membership.members.live
-    this.#events.push({ type: 'joined', attempt, address: exchange.address, members })
+    if (exchange.rival === undefined) this.#joined(attempt, exchange.address)
+    else this.#exchange({ type: 'claim', attempt, via: exchange.address }, exchange.rival)
+  }
+
+  #joined(attempt: number, address: Address): void {
+    this.#events.push({ type: 'joined', attempt, address, members: this.#membership.members.live })
+  }
+
+  /**
+   * Why somebody else of our name is kept out: we live, so it is the second. Undefined: it is ourselves. Serf has the pool
+   * vote and its loser go silent; here the second is told so before it takes part.
+   */
+  #taken({ name, incarnation, address, tags }: StateRecord): string | undefined {
+    if (sameAddress(address, this.self.address)) return undefined
+    // Both addresses are for our log, too.
+    this.#membership.hear({ type: 'alive', name, incarnation, address, tags }, this.#now)
+    const here = addressText(this.self.address)
+    return tags.id === this.self.tags.id
+      ? `the agent "${name}" at ${here} lives and has the same node id; was its data directory copied?`
+      : `the name "${name}" is that of the agent at ${here}; give one of the two another with -node`
+  }
+
+  /** Another process of our name takes part in the pool, by what that record says. */
+  #rivals({ name, standing, address }: StateRecord): boolean {
+    const live = standing === 'alive' || standing === 'suspect'
+    return name === this.#name && live && !sameAddress(address, this.self.address)
   }
 
   #refuse(state: Message & { type: 'state' }, reason: string, replyTo: unknown): void {
     if (state.reply) {
       const exchange = this.#exchanges.end(state.sequence)
-      if (exchange !== undefined) this.#exchangeFailed(exchange, reason)
+      if (exchange !== undefined) this.#exchangeFailed(exchange, reason, true)
       return
     }
     this.#events.warn(`refused ${state.from}: ${reason}`, this.#now)
@@ -493,9 +529,14 @@ export class Gossip {
     for (const bytes of this.#state(sequence, false)) this.#frames.push({ to: address, bytes })
   }
 
-  #exchangeFailed({ purpose, address }: Exchange, reason: string): void {
+  /** @param refused the other side lives, and said no */
+  #exchangeFailed({ purpose, address }: Exchange, reason: string, refused = false): void {
     if (purpose.type === 'join') {
       this.#events.push({ type: 'joinFailed', attempt: purpose.attempt, address, reason })
+    } else if (purpose.type === 'claim') {
+      // Who does not answer for its name is dead, or will have to say so itself: it is ours once the others have found out.
+      if (!refused) this.#joined(purpose.attempt, purpose.via)
+      else this.#events.push({ type: 'joinFailed', attempt: purpose.attempt, address: purpose.via, reason })
     } else if (purpose.type === 'sync') {
       this.#events.warn(`state exchange with ${addressText(address)} failed: ${reason}`, this.#now)
     }

@@ -25,6 +25,13 @@ describe('repeated warnings', () => {
     assert.equal(lines.length, 3)
   })
 
+  it('that go on are one line a minute', () => {
+    const { repeats, lines } = build()
+    for (let at = 0; at <= 300_000; at += 100) repeats.warn('noise', at, 'network', 'noise')
+    assert.equal(lines.length, 6)
+    assert.equal(lines.at(-1), 'warn network noise: 600 more within 60 s')
+  })
+
   it('of different kinds are said apart, up to a hundred kinds', () => {
     const { repeats, lines } = build()
     for (let kind = 0; kind < 5_000; kind++) repeats.warn(`from ${kind}`, 0, 'network', `noise from ${kind}`)

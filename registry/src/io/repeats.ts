@@ -48,7 +48,10 @@ export class Repeats {
     for (const [key, { area, message, until, held }] of this.#said) {
       if (now < until) return
       this.#said.delete(key)
-      if (held > 0) this.#log('warn', area, `${message}: ${held} more within ${quietFor / 1000} s`)
+      if (held === 0) continue
+      // Counts as said: whatever goes on is one line a minute.
+      this.#said.set(key, { area, message, until: now + quietFor, held: 0 })
+      this.#log('warn', area, `${message}: ${held} more within ${quietFor / 1000} s`)
     }
   }
 }
