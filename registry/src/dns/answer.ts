@@ -3,6 +3,8 @@
  * store holds now is the answer, also during an election or behind a partition. What only a recursor can know (where
  * a name outside our domain leads) is named in `chases` and filled in by `withResolved`.
  */
+import type { Found, Sought } from '../agent/elsewhere.ts'
+import { isHealthy } from '../agent/sought.ts'
 import type { Random } from '../io/random.ts'
 import type { Instance, Node } from '../model.ts'
 import type { View } from '../store/view.ts'
@@ -33,7 +35,18 @@ export interface Answer {
   /** A recursor, if there is one, knows better. */
   elsewhere: boolean
   chases: Chase[]
+  /** It is about another datacenter: what is known there decides, if there is such a one. */
+  across?: Across
 }
+
+/** What to look up, and where. */
+export interface Across {
+  datacenter: string
+  sought: Sought
+}
+
+/** What of a store is looked at. */
+type Catalog = Pick<View, 'index' | 'node' | 'nodes' | 'services' | 'instances'>
 
 /** How often a name of ours may lead to another name of ours before we stop following. */
 const followMax = 3
@@ -43,6 +56,31 @@ const nameServersMax = 3
 
 export function answer(question: Question, view: View, random: Random, settings: DnsSettings): Answer {
   return new Lookup(question, view, random, settings, followMax).answer()
+}
+
+/**
+ * The answer to a question about another datacenter, from what was found there (undefined: nobody there answered) and in
+ * our own words: domain, times to live and limits are this agent's. `view` is our own store.
+ */
+export function answerAcross(
+  question: Question,
+  { datacenter, found }: { datacenter: string; found: Found | undefined },
+  view: View,
+  random: Random,
+  settings: DnsSettings,
+): Answer {
+  if (found === undefined || found.index === 0) return empty(rcodes.SERVFAIL)
+  const index = Math.max(1, view.index)
+  const { node, instances } = found
+  const there: Catalog = {
+    index,
+    node: () => ({ index, value: node && { node, services: [], checks: [] } }),
+    instances: () => ({ index, value: instances }),
+    nodes: () => ({ index, value: [] }),
+    services: () => ({ index, value: new Map() }),
+  }
+  // Names that an instance leads to are not followed: what was found there says nothing of them.
+  return new Lookup(question, there, random, { ...settings, datacenter }, 0).answer()
 }
 
 /** The answer with what recursors said of its chases; `found` is in their order, [] where nobody answered. */
@@ -76,12 +114,12 @@ type Whereabouts = { kind: 'address'; octets: number[] } | { kind: 'name'; name:
 
 class Lookup {
   readonly #question: Question
-  readonly #view: View
+  readonly #view: Catalog
   readonly #random: Random
   readonly #settings: DnsSettings
   readonly #follow: number
 
-  constructor(question: Question, view: View, random: Random, settings: DnsSettings, follow: number) {
+  constructor(question: Question, view: Catalog, random: Random, settings: DnsSettings, follow: number) {
     this.#question = question
     this.#view = view
     this.#random = random
@@ -110,9 +148,14 @@ class Lookup {
       case 'address':
         return subject.octets === undefined ? empty(rcodes.NOERROR) : this.#address(subject.octets)
       case 'node':
+        if (subject.datacenter !== undefined) return this.#across(subject.datacenter, { node: subject.node })
         return this.#uninformed() ?? this.#node(subject.node)
-      case 'service':
-        return this.#uninformed() ?? this.#service(subject.service, subject.tag)
+      case 'service': {
+        const { service, tag } = subject
+        const { onlyPassing } = this.#settings
+        if (subject.datacenter !== undefined) return this.#across(subject.datacenter, { service, tag, onlyPassing })
+        return this.#uninformed() ?? this.#service(service, tag)
+      }
       default:
         return subject satisfies never
     }
@@ -125,6 +168,11 @@ class Lookup {
   /** There is no such name. */
   #nothing(): Answer {
     return { ...empty(rcodes.NXDOMAIN), authority: [this.#soa()] }
+  }
+
+  /** No such name, unless that datacenter knows better. */
+  #across(datacenter: string, sought: Sought): Answer {
+    return { ...this.#nothing(), across: { datacenter, sought } }
   }
 
   /** There is such a name, and no record of this type. */
@@ -370,11 +418,6 @@ export function isLocation(data: RecordData): boolean {
 function pushNew(section: ResourceRecord[], added: ResourceRecord): void {
   const key = JSON.stringify(added)
   if (!section.some((there) => JSON.stringify(there) === key)) section.push(added)
-}
-
-/** Critical checks of the instance or its node leave it out; warnings do only when asked for (`only_passing`). */
-function isHealthy({ checks }: Instance, onlyPassing: boolean): boolean {
-  return checks.every(({ status }) => status !== 'critical' && (!onlyPassing || status === 'passing'))
 }
 
 /** Of 16 bits on the wire. A status that is neither passing nor a warning weighs 1, as in Consul. */

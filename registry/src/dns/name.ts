@@ -58,13 +58,14 @@ export function isUnder(name: Name, parent: Name): boolean {
 
 /** What a question is about. Texts are in lower case. */
 export type Subject =
-  | { kind: 'service'; service: string; tag: string | undefined }
-  | { kind: 'node'; node: string }
+  | { kind: 'service'; service: string; tag: string | undefined; datacenter?: string }
+  /** `datacenter`: one that is not ours, whether or not there is such a one; likewise of a service. */
+  | { kind: 'node'; node: string; datacenter?: string }
   /** `0a000001.addr.consul`; undefined: its digits are too few or too many for an address. */
   | { kind: 'address'; octets: number[] | undefined }
   /** A full name under in-addr.arpa or ip6.arpa. */
   | { kind: 'reverse'; octets: number[] }
-  /** Below our domain, and there is nothing of that form or in that datacenter. */
+  /** Below our domain, and there is nothing of that form. */
   | { kind: 'nothing' }
   /** Not below our domain. */
   | { kind: 'elsewhere' }
@@ -93,14 +94,15 @@ export function subjectOf(name: Name, options: NameOptions): Subject {
   const { kind, parts, suffixes } = split
   // Consul does not look at the datacenter of an address, and a target given for another one still resolves.
   if (kind === 'addr') return addressSubject(parts)
-  const known = suffixes.length === 0 || (suffixes.length === 1 && suffixes[0] === options.datacenter.toLowerCase())
-  if (!known || parts.length === 0) return { kind: 'nothing' }
+  if (suffixes.length > 1 || parts.length === 0) return { kind: 'nothing' }
+  const [datacenter] = suffixes
+  const there = datacenter === undefined || datacenter === options.datacenter.toLowerCase() ? {} : { datacenter }
   switch (kind) {
     case 'service':
-      return serviceSubject(parts)
+      return { ...serviceSubject(parts), ...there }
     case 'node':
       // A node's name may have dots.
-      return { kind: 'node', node: parts.join('.') }
+      return { kind: 'node', node: parts.join('.'), ...there }
     default:
       return { kind: 'nothing' }
   }
@@ -128,7 +130,7 @@ function findKind(labels: readonly string[], srv: boolean) {
   return undefined
 }
 
-function serviceSubject(parts: readonly string[]): Subject {
+function serviceSubject(parts: readonly string[]): Subject & { kind: 'service' } {
   const [first, second] = parts as [string, string?]
   if (parts.length === 2 && first.startsWith('_') && second?.startsWith('_')) {
     // RFC 2782 asks for the protocol here; Consul reads a tag, and `_tcp` as none.

@@ -1,11 +1,12 @@
 /**
  * A packet in, a packet out. Everything about a question that is ours is done when `respond` returns; it gives a
- * promise only when a recursor has to be asked. Whatever the bytes are, it does not throw.
+ * promise only when a recursor or another datacenter has to be asked. Whatever the bytes are, it does not throw.
  */
 import type { Random } from '../io/random.ts'
 import type { View } from '../store/view.ts'
-import { type Answer, answer, withResolved } from './answer.ts'
+import { type Across, type Answer, answer, answerAcross, withResolved } from './answer.ts'
 import { answeredSubnet, decode, decodeQuestions, encode, headerLength } from './codec.ts'
+import type { Elsewhere } from './elsewhere.ts'
 import { fitted } from './fit.ts'
 import { type Edns, type Message, opcodes, type Question, rcodes, type Transport } from './message.ts'
 import type { DnsSettings } from './options.ts'
@@ -27,14 +28,25 @@ export class Responder {
   readonly #random: Random
   readonly #settings: DnsSettings
   readonly #recursors: Recursors | undefined
+  readonly #elsewhere: Elsewhere | undefined
   readonly #cache = new Cache()
 
-  /** @param recursors undefined: names outside our domain are refused */
-  constructor(view: () => View, random: Random, settings: DnsSettings, recursors: Recursors | undefined) {
+  /**
+   * @param recursors undefined: names outside our domain are refused
+   * @param elsewhere undefined: there is no other datacenter
+   */
+  constructor(
+    view: () => View,
+    random: Random,
+    settings: DnsSettings,
+    recursors: Recursors | undefined,
+    elsewhere?: Elsewhere,
+  ) {
     this.#view = view
     this.#random = random
     this.#settings = settings
     this.#recursors = recursors
+    this.#elsewhere = elsewhere
   }
 
   respond(packet: Uint8Array, transport: Transport): Reply | Promise<Reply> {
@@ -58,6 +70,12 @@ export class Responder {
     }
 
     const found = answer(question, view, this.#random, this.#settings)
+    if (found.across !== undefined) {
+      // Never kept: what other datacenters there are does not move with the store.
+      if (this.#elsewhere?.knows(found.across.datacenter) !== true) return this.#fit(query, edns, found, transport)
+      const answering = this.#across(question, found, found.across, this.#elsewhere)
+      return answering.then((answered) => this.#fit(query, edns, answered, transport))
+    }
     if (this.#recursors !== undefined && found.elsewhere) return this.#forward(query, question, edns, transport)
     if (this.#recursors !== undefined && found.chases.length > 0) {
       return this.#chase(found, this.#recursors).then((resolved) => this.#fit(query, edns, resolved, transport))
@@ -76,6 +94,14 @@ export class Responder {
         : Buffer.from(fixed)
     reply.set(packet.subarray(0, 2))
     return reply
+  }
+
+  async #across(question: Question, unknown: Answer, across: Across, elsewhere: Elsewhere): Promise<Answer> {
+    const found = await elsewhere.find(across)
+    if (found === 'unknown') return unknown
+    const answered = answerAcross(question, { ...across, found }, this.#view(), this.#random, this.#settings)
+    if (this.#recursors === undefined || answered.chases.length === 0) return answered
+    return this.#chase(answered, this.#recursors)
   }
 
   async #chase(found: Answer, recursors: Recursors): Promise<Answer> {

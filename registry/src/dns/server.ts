@@ -12,10 +12,12 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram'
 import { readFile } from 'node:fs/promises'
 import { connect, createServer, isIPv6, type Server, type Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
+import type { ElsewhereSurface } from '../agent/elsewhere.ts'
 import type { AgentSurface } from '../agent/surface.ts'
 import type { Io } from '../io/io.ts'
 import type { Address, Millis } from '../model.ts'
 import { Connection, framed, takeMessage } from './connection.ts'
+import { Elsewhere } from './elsewhere.ts'
 import { ipv4Addresses, ipv6Addresses, isLinkLocal } from './interfaces.ts'
 import type { Transport } from './message.ts'
 import { type DnsOptions, dnsSettings } from './options.ts'
@@ -42,7 +44,7 @@ export interface DnsServer {
  * address, port and what to do. Of a wildcard, single addresses that are taken are only warned about.
  */
 export async function dnsServer(
-  surface: Pick<AgentSurface, 'view'>,
+  surface: Pick<AgentSurface, 'view'> & { remote?: ElsewhereSurface },
   listen: { hosts: readonly string[]; port: number; tcpIdle?: Millis },
   options: DnsOptions,
   io: Pick<Io, 'random' | 'log' | 'clock'>,
@@ -61,7 +63,8 @@ export async function dnsServer(
           clock: io.clock,
           log: io.log,
         })
-  const responder = new Responder(() => surface.view, io.random, settings, recursors)
+  const elsewhere = surface.remote && new Elsewhere(surface.remote, io.log)
+  const responder = new Responder(() => surface.view, io.random, settings, recursors, elsewhere)
   const listeners = new Listeners(listen.hosts, responder, listen.tcpIdle ?? tcpIdleDefault, io.log)
   await listeners.open(listen.port)
   return {

@@ -247,7 +247,7 @@ export class NodeNetwork implements Network {
     }
     this.#outgoing.set(key, connection)
     const timer = setTimeout(
-      () => socket.destroy(new Error(`no connection to ${addressText(to)} within ${this.#limits.connectTimeout} ms`)),
+      () => socket.destroy(unconnected(`no connection to ${addressText(to)} within ${this.#limits.connectTimeout} ms`)),
       this.#limits.connectTimeout,
     )
     socket.on('connect', () => clearTimeout(timer))
@@ -371,6 +371,11 @@ function spoken(bytes: Uint8Array): string {
   // A TLS record: alert or handshake, version 3.x.
   if ((bytes[0] === 0x15 || bytes[0] === 0x16) && bytes[1] === 3) return 'a TLS server answered'
   return `the answer began with ${JSON.stringify(text.replace(/[^ -~]/g, '.'))}`
+}
+
+/** As Node says it of a socket that was closed before it was connected: nothing has left. */
+function unconnected(message: string): Error {
+  return Object.assign(new Error(message), { code: 'ERR_SOCKET_CLOSED_BEFORE_CONNECTION' })
 }
 
 /** Header and body, and whatever else is written in this turn of the loop, by whomever, in one system call. */

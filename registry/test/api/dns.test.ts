@@ -4,7 +4,10 @@
  */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import type { Sought } from '../../src/agent/elsewhere.ts'
+import { soughtIn } from '../../src/agent/sought.ts'
 import { decode, encode } from '../../src/dns/codec.ts'
+import { Elsewhere } from '../../src/dns/elsewhere.ts'
 import { type Message, type ResourceRecord, rcodes, type Transport, types } from '../../src/dns/message.ts'
 import { type DnsOptions, dnsDefaults, dnsSettings } from '../../src/dns/options.ts'
 import { type Exchange, Recursors } from '../../src/dns/recursors.ts'
@@ -29,7 +32,15 @@ interface Recorded {
   tcpRetry?: boolean
 }
 
-function golden(profile: string): { node: string; registrations: Registration[]; questions: Recorded[] } {
+interface Profile {
+  node: string
+  registrations: Registration[]
+  /** In the datacenter dc2. */
+  elsewhere?: Registration[]
+  questions: Recorded[]
+}
+
+function golden(profile: string): Profile {
   return JSON.parse(readFileSync(new URL(`../data/golden-dns/${profile}.json`, import.meta.url), 'utf8'))
 }
 
@@ -140,6 +151,7 @@ const soa = 'consul. 0 IN SOA ns.consul. hostmaster.consul. SERIAL 3600 600 8640
 /** Where we differ, and why. */
 const differences: Record<string, { reason: string; status: string; flags: string[]; authority: string[] }> = {
   'many-txt': noData('Consul answers TXT, MX and the like of a service with addresses'),
+  'wan-txt': noData('the same'),
   'addr-aaaa-of-v4': noData('Consul answers AAAA of an IPv4 address with an A record'),
   'ptr-none': { ...noSuchName('an address nobody has is no such name; Consul says SERVFAIL and ra'), authority: [soa] },
   'class-ch': refused('the catalog is in class IN; Consul answers CH with a malformed packet'),
@@ -172,27 +184,30 @@ function refused(reason: string) {
   return { reason, status: 'REFUSED', flags: ['qr', 'rd'], authority: [] }
 }
 
+/** As it was recorded, or as we differ. */
+function isAnswered(recorded: Recorded, responder: Responder): void {
+  const difference = differences[recorded.id]
+  if (difference === undefined) {
+    it(`${recorded.id}: ${recorded.dig}`, async () => {
+      compare(recorded, await ask(responder, recorded.dig), { sizes: true })
+    })
+  } else {
+    it(`${recorded.id}: ${recorded.dig} differs: ${difference.reason}`, async () => {
+      const ours = await ask(responder, recorded.dig)
+      assert.equal(ours.status, difference.status)
+      assert.deepEqual(ours.flags, difference.flags)
+      assert.deepEqual(ours.answer, [])
+      assert.deepEqual(ours.authority.map(withoutSerial), difference.authority)
+      assert.deepEqual(ours.additional, [])
+    })
+  }
+}
+
 describe('DNS as Consul 1.8.7 was recorded', () => {
   describe('with its defaults', () => {
     const store = recordedCatalog('default', 18300)
     const responder = new Responder(() => store, new Random(1), dnsSettings(dnsDefaults), undefined)
-    for (const recorded of golden('default').questions) {
-      const difference = differences[recorded.id]
-      if (difference === undefined) {
-        it(`${recorded.id}: ${recorded.dig}`, async () => {
-          compare(recorded, await ask(responder, recorded.dig), { sizes: true })
-        })
-      } else {
-        it(`${recorded.id}: ${recorded.dig} differs: ${difference.reason}`, async () => {
-          const ours = await ask(responder, recorded.dig)
-          assert.equal(ours.status, difference.status)
-          assert.deepEqual(ours.flags, difference.flags)
-          assert.deepEqual(ours.answer, [])
-          assert.deepEqual(ours.authority.map(withoutSerial), difference.authority)
-          assert.deepEqual(ours.additional, [])
-        })
-      }
-    }
+    for (const recorded of golden('default').questions) isAnswered(recorded, responder)
   })
 
   describe('with a domain, times to live and a recursor of its own', () => {
@@ -229,6 +244,24 @@ describe('DNS as Consul 1.8.7 was recorded', () => {
         compare(recorded, await ask(responder, recorded.dig), { sizes: isOurs })
       })
     }
+  })
+
+  describe('about another datacenter', () => {
+    const { registrations, elsewhere = [], questions } = golden('wan')
+    const store = storeOf(registrations)
+    const other = storeOf(elsewhere)
+    const remote = {
+      knows: (datacenter: string) => datacenter === 'dc2',
+      find: async (_datacenter: string, sought: Sought) => soughtIn(other, sought, new Random(1)),
+    }
+    const responder = new Responder(
+      () => store,
+      new Random(1),
+      dnsSettings(dnsDefaults),
+      undefined,
+      new Elsewhere(remote, () => {}),
+    )
+    for (const recorded of questions) isAnswered(recorded, responder)
   })
 
   describe('by a server that never heard of a leader', () => {

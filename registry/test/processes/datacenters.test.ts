@@ -1,5 +1,6 @@
 /** Two datacenters as real processes: asked of one another, one lost, and back again. */
 import assert from 'node:assert/strict'
+import { Resolver } from 'node:dns/promises'
 import { Cluster, type Host, until } from './cluster.ts'
 
 interface Two {
@@ -35,6 +36,12 @@ async function knows(host: Host, datacenters: string[]): Promise<void> {
 async function ask(host: Host, path: string, init: RequestInit = {}): Promise<{ status: number; text: string }> {
   const response = await fetch(`http://${host.address}:8500${path}`, { signal: AbortSignal.timeout(15_000), ...init })
   return { status: response.status, text: await response.text() }
+}
+
+function resolver({ address }: Host): Resolver {
+  const asked = new Resolver({ timeout: 5000, tries: 1 })
+  asked.setServers([`${address}:8600`])
+  return asked
 }
 
 describe('two datacenters', () => {
@@ -76,6 +83,18 @@ describe('two datacenters', () => {
     }
   })
 
+  it('DNS names of each are answered in the other', async () => {
+    for (const host of [all.one, all.observer]) {
+      assert.deepEqual(await resolver(host).resolve4('host2.node.dc2.consul'), [all.two.address])
+      assert.deepEqual(await resolver(host).resolve4('consul.service.dc2.consul'), [all.two.address])
+      const [srv] = await resolver(host).resolveSrv('consul.service.dc2.consul')
+      assert.equal(srv?.name, 'host2.node.dc2.consul')
+      await assert.rejects(resolver(host).resolve4('host2.node.dc9.consul'), { code: 'ENOTFOUND' })
+      await assert.rejects(resolver(host).resolve4('nope.service.dc2.consul'), { code: 'ENOTFOUND' })
+    }
+    assert.deepEqual(await resolver(all.two).resolve4('host3.node.dc1.consul'), [all.observer.address])
+  })
+
   it('a lost datacenter is a clear and quick error, ends what waits for it, and comes back by itself', async function () {
     this.timeout(60_000)
     const { one, two, observer } = all
@@ -94,6 +113,8 @@ describe('two datacenters', () => {
       assert.equal(status, 500)
       assert.match(text, /datacenter dc2 cannot be reached/)
       assert.equal((await ask(host, '/v1/kv/size?raw')).text, 'big')
+      await assert.rejects(resolver(host).resolve4('host2.node.dc2.consul'), { code: 'ESERVFAIL' })
+      assert.deepEqual(await resolver(host).resolve4('host1.node.consul'), [one.address])
     }
     two.start()
     await until('dc2 again', async () => (await ask(one, '/v1/kv/color?dc=dc2&raw')).text === 'red')
