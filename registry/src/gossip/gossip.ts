@@ -19,7 +19,7 @@ import { type GossipConfig, pushPullScaled } from './config.ts'
 import { Departure } from './departure.ts'
 import { Events, type GossipEvent } from './events.ts'
 import { type Exchange, Exchanges, type Purpose, stateFrames } from './exchanges.ts'
-import { isLive, sameAddress, sameTags } from './members.ts'
+import { type Entry, isLive, sameAddress, sameTags } from './members.ts'
 import { type Arrival, Membership } from './membership.ts'
 import {
   datagramRoom,
@@ -32,6 +32,7 @@ import {
   unfitReason,
 } from './message.ts'
 import { type Outgoing, Prober } from './prober.ts'
+import { Texts } from './texts.ts'
 import { Vivaldi } from './vivaldi.ts'
 
 export type { GossipConfig } from './config.ts'
@@ -51,6 +52,10 @@ export interface GossipOptions {
   incarnation?: number
   /** A reason to keep a member out, for example that it belongs to another datacenter. */
   allow?(name: string, tags: Record<string, string>): string | undefined
+  /** Members to know from the start, without a word about them: for simulations that begin with a large pool. */
+  known?: readonly Entry[]
+  /** To share among members of one simulation. */
+  texts?: Texts
 }
 
 export interface Ready {
@@ -71,6 +76,7 @@ export class Gossip {
   readonly #allow: (name: string, tags: Record<string, string>) => string | undefined
   readonly #name: string
   readonly #events = new Events()
+  readonly #texts: Texts
   readonly #awareness: Awareness
   readonly #membership: Membership
   readonly #prober: Prober
@@ -97,10 +103,11 @@ export class Gossip {
 
   /** @throws BadRequest when name, address or tags cannot be gossiped (empty, control characters, too long) */
   constructor(options: GossipOptions, now: Millis) {
-    const { name, address, tags, config, random, incarnation = 1 } = options
+    const { name, address, tags, config, random, incarnation = 1, known = [] } = options
     const unfit = unfitReason(name, address, tags)
     if (unfit !== undefined) throw new BadRequest(`cannot take part in gossip: ${unfit}`)
     this.#config = config
+    this.#texts = options.texts ?? new Texts()
     this.#random = random
     this.#allow = (other, itsTags) => options.allow?.(other, itsTags)
     this.#name = name
@@ -108,13 +115,14 @@ export class Gossip {
     this.#now = now
     const awareness = new Awareness(config.awarenessMax)
     this.#awareness = awareness
-    const shared = { config, awareness, events: this.#events, allow: this.#allow }
+    const shared = { config, awareness, events: this.#events, random, allow: this.#allow }
     this.#membership = new Membership({ name, address, tags, incarnation }, shared, now)
+    for (const entry of known) if (entry.member.name !== name) this.#membership.members.put(entry)
     this.#prober = new Prober({ config, members: this.#membership.members, awareness, random }, now)
     this.#vivaldi = new Vivaldi(random)
     // Random phases, so that members that were started together do not act together.
     this.#nextGossip = now + random.between(0, config.gossipInterval)
-    this.#nextPushPull = now + random.between(0, config.pushPullInterval)
+    this.#nextPushPull = now + random.between(0, this.#pushPullInterval())
     this.#nextReconnect = now + random.between(0, config.reconnectInterval)
     this.#nextReap = now + reapInterval
     this.#nextMeeting = now
@@ -186,8 +194,7 @@ export class Gossip {
     const news = this.#membership.leave(this.#now)
     const departure = new Departure(this.#now + this.#config.probeInterval, this.#now + this.#config.leaveTimeout)
     this.#departure = departure
-    const witnesses = this.#random.shuffle(this.#membership.others(isLive)).slice(0, this.#config.gossipNodes)
-    for (const witness of witnesses) {
+    for (const witness of this.#membership.pick(this.#config.gossipNodes, isLive)) {
       // Over a connection and with a ping behind it: the acknowledgement says that the news arrived.
       const sequence = this.#prober.nextSequence()
       departure.told(sequence, witness)
@@ -254,7 +261,7 @@ export class Gossip {
     this.#advance(now)
     let messages: Message[]
     try {
-      messages = decodePacket(bytes)
+      messages = decodePacket(bytes, this.#texts)
     } catch (error) {
       if (!(error instanceof Malformed)) throw error
       this.#events.warn(`dropped a ${replyTo === undefined ? 'datagram' : 'frame'}: ${error.message}`, this.#now)
@@ -475,10 +482,8 @@ export class Gossip {
     if (this.queued === 0) return
     // The lately failed are told as well: if they are not dead they learn what is said of them and refute it.
     const since = this.#now - this.#config.gossipToFailed
-    const listeners = this.#membership.others((entry) => {
-      return isLive(entry) || (entry.standing === 'failed' && entry.since > since)
-    })
-    for (const { address } of this.#random.shuffle(listeners).slice(0, this.#config.gossipNodes)) {
+    const listens = (entry: Entry) => isLive(entry) || (entry.standing === 'failed' && entry.since > since)
+    for (const { address } of this.#membership.pick(this.#config.gossipNodes, listens)) {
       const news = this.#membership.takeNews(datagramRoom)
       if (news.length > 0) this.#datagrams.push({ to: address, bytes: packet(news) })
     }
@@ -486,19 +491,23 @@ export class Gossip {
 
   #tickPushPull(): void {
     if (this.#now < this.#nextPushPull) return
-    this.#nextPushPull = this.#now + pushPullScaled(this.#config.pushPullInterval, this.#membership.members.live)
-    const partner = this.#random.pick(this.#membership.others((entry) => entry.standing === 'alive'))
+    this.#nextPushPull = this.#now + this.#pushPullInterval()
+    const [partner] = this.#membership.pick(1, (entry) => entry.standing === 'alive')
     if (partner !== undefined) this.#exchange({ type: 'sync' }, partner.address)
+  }
+
+  #pushPullInterval(): Millis {
+    return pushPullScaled(this.#config.pushPullInterval, this.#membership.members.live)
   }
 
   /** Serf: a healed partition merges by itself. By chance, so that a large pool does not storm its few failed members. */
   #tickReconnect(): void {
     if (this.#now < this.#nextReconnect) return
     this.#nextReconnect = this.#now + this.#config.reconnectInterval
-    const failed = this.#membership.others((entry) => entry.standing === 'failed')
-    const target = this.#random.pick(failed)
-    if (target === undefined || !this.#random.chance(failed.length / this.#membership.members.live)) return
-    this.#exchange({ type: 'reconnect' }, target.address)
+    const { members } = this.#membership
+    if (!this.#random.chance(members.count('failed') / members.live)) return
+    const [target] = this.#membership.pick(1, (entry) => entry.standing === 'failed')
+    if (target !== undefined) this.#exchange({ type: 'reconnect' }, target.address)
   }
 
   #tickDeparture(): void {

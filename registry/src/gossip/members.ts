@@ -4,6 +4,7 @@
  * from one member (an obituary before the introduction) the next state exchange mends. Our own entry is here too, but
  * only `Gossip` changes it.
  */
+import type { Random } from '../io/random.ts'
 import type { Address, Member, MemberStatus, Millis } from '../model.ts'
 import type { News, Standing } from './message.ts'
 
@@ -68,14 +69,27 @@ const statusOf: Record<Standing, MemberStatus> = {
   pruned: 'left',
 }
 
+/** In pools smaller than this everybody is looked at. */
+const guessingMin = 16
+
 export class Members {
   readonly #entries = new Map<string, Entry>()
+  /** Every name in `#entries`, for picking at random. */
+  readonly #names: string[] = []
+  readonly #counts: Record<Standing, number> = { alive: 0, suspect: 0, failed: 0, left: 0, pruned: 0 }
   #sorted: Member[] | undefined
-  #live = 0
 
   /** Members that take part: alive or suspect, ourselves included. What time-outs and retransmits scale with. */
   get live(): number {
-    return this.#live
+    return this.#counts.alive + this.#counts.suspect
+  }
+
+  count(standing: Standing): number {
+    return this.#counts[standing]
+  }
+
+  get size(): number {
+    return this.#names.length
   }
 
   /** Pruned ones too: their entry is the memory that they are not to come back. */
@@ -105,21 +119,46 @@ export class Members {
   ): Entry {
     const { name, address, tags, incarnation } = member
     const entry: Entry = { member: { name, address, status, tags, incarnation }, standing, since }
-    this.#count(this.#entries.get(name), -1)
-    this.#entries.set(name, entry)
-    this.#count(entry, 1)
-    this.#sorted = undefined
+    this.put(entry)
     return entry
   }
 
-  remove(name: string): void {
-    this.#count(this.#entries.get(name), -1)
-    this.#entries.delete(name)
+  put(entry: Entry): void {
+    const { name } = entry.member
+    const known = this.#entries.get(name)
+    if (known === undefined) this.#names.push(name)
+    else this.#counts[known.standing]--
+    this.#entries.set(name, entry)
+    this.#counts[entry.standing]++
     this.#sorted = undefined
   }
 
-  #count(entry: Entry | undefined, by: number): void {
-    if (entry !== undefined && isLive(entry)) this.#live += by
+  /** Up to `count` different members that are as wanted, each with the same chance. Quick while most are. */
+  pick(count: number, wanted: (entry: Entry) => boolean, random: Random): Member[] {
+    const picked: Member[] = []
+    const look = (name: string) => {
+      const entry = this.#entries.get(name) as Entry
+      if (wanted(entry) && !picked.includes(entry.member)) picked.push(entry.member)
+    }
+    if (this.#names.length >= guessingMin) {
+      for (let guess = 0; guess < 4 * count && picked.length < count; guess++) look(random.pick(this.#names) as string)
+    }
+    if (picked.length === count) return picked
+    for (const name of random.shuffle(this.#names)) {
+      if (picked.length === count) break
+      look(name)
+    }
+    return picked
+  }
+
+  remove(name: string): void {
+    const known = this.#entries.get(name)
+    if (known === undefined) return
+    this.#counts[known.standing]--
+    this.#entries.delete(name)
+    this.#names[this.#names.indexOf(name)] = this.#names.at(-1) as string
+    this.#names.pop()
+    this.#sorted = undefined
   }
 }
 

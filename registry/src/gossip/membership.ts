@@ -3,6 +3,7 @@
  * what was new and reports what changed. Says of ourselves only what is true, and overrules whoever says otherwise.
  */
 import { addressText } from '../io/address.ts'
+import type { Random } from '../io/random.ts'
 import type { Address, Member, Millis } from '../model.ts'
 import type { Awareness } from './awareness.ts'
 import { Broadcasts } from './broadcasts.ts'
@@ -31,6 +32,7 @@ export class Membership {
   readonly #config: GossipConfig
   readonly #awareness: Awareness
   readonly #events: Events
+  readonly #random: Random
   readonly #allow: (name: string, tags: Record<string, string>) => string | undefined
   #leaving = false
 
@@ -40,6 +42,7 @@ export class Membership {
       config: GossipConfig
       awareness: Awareness
       events: Events
+      random: Random
       allow: (name: string, tags: Record<string, string>) => string | undefined
     },
     now: Millis,
@@ -48,6 +51,7 @@ export class Membership {
     this.#config = options.config
     this.#awareness = options.awareness
     this.#events = options.events
+    this.#random = options.random
     this.#allow = options.allow
     const { member } = this.members.set({ ...self, tags: { ...self.tags } }, 'alive', now)
     this.#events.push({ type: 'join', member })
@@ -58,13 +62,9 @@ export class Membership {
     return this.members.entry(this.#name) as Entry
   }
 
-  /** Everybody but ourselves that is as wanted. */
-  others(wanted: (entry: Entry) => boolean): Member[] {
-    const others: Member[] = []
-    for (const entry of this.members.entries()) {
-      if (entry.member.name !== this.#name && wanted(entry)) others.push(entry.member)
-    }
-    return others
+  /** Up to `count` others at random that are as wanted. */
+  pick(count: number, wanted: (entry: Entry) => boolean): Member[] {
+    return this.members.pick(count, (entry) => wanted(entry) && entry.member.name !== this.#name, this.#random)
   }
 
   /** Who first suspected the member, '' when nobody does. */

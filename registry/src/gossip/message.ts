@@ -18,16 +18,15 @@
  */
 import { crc32 } from 'node:zlib'
 import type { Address, Coordinate, Millis } from '../model.ts'
-import { dimensions } from './coordinate.ts'
+import { byteLength, isName, Malformed, nameLengthMax, Reader, tagsMax, textLengthMax, Writer } from './fields.ts'
+import type { Texts } from './texts.ts'
+
+export { Malformed } from './fields.ts'
 
 /** Fits an Ethernet frame with room for tunnels (memberlist's UDPBufferSize). */
 export const datagramLengthMax = 1_400
 /** One member's name, address and tags, encoded: must ride on a ping. Serf allows 512 bytes of tags. */
 export const recordLengthMax = 1_100
-const textLengthMax = 512
-const nameLengthMax = 255
-const tagsMax = 64
-const dimensionsMax = 64
 const recordsMax = 100_000
 const incarnationMax = 2 ** 48
 const ageSecondsMax = 2 ** 40
@@ -97,11 +96,6 @@ const kinds = [
 ] as const satisfies Message['type'][]
 const standings = ['alive', 'suspect', 'failed', 'left', 'pruned'] as const satisfies Standing[]
 
-/** The bytes are not a packet of ours; the message says what was wrong and where. */
-export class Malformed extends Error {
-  override name = 'Malformed'
-}
-
 /** Puts encoded messages into one packet. */
 export function packet(messages: readonly Uint8Array[]): Uint8Array {
   let length = headerLength
@@ -122,7 +116,8 @@ export const datagramRoom = datagramLengthMax - sealLength - headerLength
 
 /** @throws RangeError for a text that no member may have; members' own names and tags are checked when they start. */
 export function encodeMessage(message: Message): Uint8Array {
-  const out = new Writer()
+  const out = new Writer().byte(kinds.indexOf(message.type))
+  const begin = out.open()
   switch (message.type) {
     case 'ping':
       out.number(message.sequence).text(message.target).text(message.from).address(message.address)
@@ -159,26 +154,26 @@ export function encodeMessage(message: Message): Uint8Array {
     default:
       message satisfies never
   }
-  const fields = out.bytes()
-  return new Writer(fields.length + 6).byte(kinds.indexOf(message.type)).number(fields.length).append(fields).bytes()
+  return out.close(begin).bytes()
 }
 
 function writeRecords(records: readonly StateRecord[], out: Writer): void {
-  const one = new Writer()
   for (const record of records) {
-    one.clear()
-    one
+    const begin = out.open()
+    out
       .byte(standings.indexOf(record.standing))
       .number(Math.floor(record.age / 1000))
       .text(record.from)
-    one.number(record.incarnation).text(record.name).address(record.address).tags(record.tags)
-    const fields = one.bytes()
-    out.number(fields.length).append(fields)
+    out.number(record.incarnation).text(record.name).address(record.address).tags(record.tags).close(begin)
   }
 }
 
-/** All messages of a packet that are of a kind we know; when one of them is wrong, none. @throws Malformed */
-export function decodePacket(bytes: Uint8Array): Message[] {
+/**
+ * All messages of a packet that are of a kind we know; when one of them is wrong, none.
+ * @param texts where to look for names before making them anew
+ * @throws Malformed
+ */
+export function decodePacket(bytes: Uint8Array, texts?: Texts): Message[] {
   if (bytes.length < headerLength)
     throw new Malformed(`expected at least ${headerLength} bytes, received ${bytes.length}`)
   if (bytes[0] !== 0x52 || bytes[1] !== 0x47) throw new Malformed('not a gossip packet')
@@ -186,7 +181,7 @@ export function decodePacket(bytes: Uint8Array): Message[] {
   const body = bytes.subarray(headerLength)
   const sum = new DataView(bytes.buffer, bytes.byteOffset).getUint32(3)
   if (sum !== crc32(body)) throw new Malformed('checksum does not match')
-  const reader = new Reader(body)
+  const reader = new Reader(body, texts)
   const messages: Message[] = []
   while (!reader.done) {
     const type = kinds[reader.byte()]
@@ -225,16 +220,16 @@ function readMessage(type: Message['type'], reader: Reader): Message {
       return { type, sequence: reader.number(), from: reader.name() }
     case 'alive': {
       const begin = reader.position
-      const incarnation = reader.incarnation()
+      const incarnation = reader.number(incarnationMax)
       const news: News = { type, incarnation, name: reader.name(), address: reader.address(), tags: reader.tags() }
-      reader.boundRecord(begin)
+      boundRecord(begin, reader)
       return news
     }
     case 'suspect':
     case 'failed':
     case 'left':
     case 'pruned':
-      return { type, incarnation: reader.incarnation(), name: reader.name(), from: reader.name() }
+      return { type, incarnation: reader.number(incarnationMax), name: reader.name(), from: reader.name() }
     case 'state': {
       const sequence = reader.number()
       const flags = reader.byte()
@@ -257,7 +252,7 @@ function readRecord(reader: Reader): StateRecord {
   const age = reader.number(ageSecondsMax) * 1000
   const from = reader.text(nameLengthMax)
   const begin = reader.position
-  const incarnation = reader.incarnation()
+  const incarnation = reader.number(incarnationMax)
   const record = {
     standing,
     age,
@@ -267,207 +262,14 @@ function readRecord(reader: Reader): StateRecord {
     address: reader.address(),
     tags: reader.tags(),
   }
-  reader.boundRecord(begin)
+  boundRecord(begin, reader)
   return record
 }
 
-const encoder = new TextEncoder()
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-
-/** Appends fields to bytes that grow as needed. */
-class Writer {
-  #bytes: Uint8Array
-  #length = 0
-
-  constructor(room = 256) {
-    this.#bytes = new Uint8Array(room)
-  }
-
-  clear(): void {
-    this.#length = 0
-  }
-
-  /** A copy of what was written. */
-  bytes(): Uint8Array {
-    return this.#bytes.slice(0, this.#length)
-  }
-
-  byte(value: number): this {
-    this.#reserve(1)
-    this.#bytes[this.#length++] = value
-    return this
-  }
-
-  /** A whole number from 0 to 2^53 - 1, seven bits a byte, low ones first. */
-  number(value: number): this {
-    this.#reserve(8)
-    let rest = value
-    while (rest >= 128) {
-      this.#bytes[this.#length++] = (rest % 128) | 128
-      rest = Math.floor(rest / 128)
-    }
-    this.#bytes[this.#length++] = rest
-    return this
-  }
-
-  text(value: string): this {
-    const bytes = encoder.encode(value)
-    if (bytes.length > textLengthMax) throw new RangeError(`text of ${bytes.length} bytes, at most ${textLengthMax}`)
-    return this.number(bytes.length).append(bytes)
-  }
-
-  append(bytes: Uint8Array): this {
-    this.#reserve(bytes.length)
-    this.#bytes.set(bytes, this.#length)
-    this.#length += bytes.length
-    return this
-  }
-
-  address(address: Address): this {
-    return this.text(address.host).number(address.port)
-  }
-
-  /** How many dimensions (0: there is none), and as many numbers and three more, of eight bytes, big-endian. */
-  coordinate({ vector, error, adjustment, height }: Coordinate): this {
-    this.number(vector.length).#reserve(8 * (vector.length + 3))
-    const bytes = new DataView(this.#bytes.buffer)
-    for (const each of vector) this.#float(bytes, each)
-    this.#float(bytes, error)
-    this.#float(bytes, adjustment)
-    this.#float(bytes, height)
-    return this
-  }
-
-  tags(tags: Record<string, string>): this {
-    const entries = Object.entries(tags)
-    this.number(entries.length)
-    for (const [key, value] of entries) this.text(key).text(value)
-    return this
-  }
-
-  #float(bytes: DataView, value: number): void {
-    bytes.setFloat64(this.#length, value)
-    this.#length += 8
-  }
-
-  #reserve(more: number): void {
-    if (this.#length + more <= this.#bytes.length) return
-    const larger = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + more))
-    larger.set(this.#bytes)
-    this.#bytes = larger
-  }
-}
-
-/** Takes fields off bytes that anybody may have sent. */
-class Reader {
-  readonly #bytes: Uint8Array
-  #at: number
-  readonly #end: number
-
-  constructor(bytes: Uint8Array, begin = 0, end = bytes.length) {
-    this.#bytes = bytes
-    this.#at = begin
-    this.#end = end
-  }
-
-  get done(): boolean {
-    return this.#at === this.#end
-  }
-
-  get position(): number {
-    return this.#at
-  }
-
-  /** The fields of the next message or record, which are stepped over here. They may be more than its reader wants. */
-  part(): Reader {
-    const length = this.number()
-    const begin = this.#at
-    const end = begin + length
-    if (end > this.#end) throw new Malformed(`message or record of ${length} bytes at byte ${begin} is cut off`)
-    this.#at = end
-    return new Reader(this.#bytes, begin, end)
-  }
-
-  byte(): number {
-    if (this.#at === this.#end) throw new Malformed(`message or packet ends at byte ${this.#at}, before its fields do`)
-    return this.#bytes[this.#at++] as number
-  }
-
-  number(max: number = Number.MAX_SAFE_INTEGER): number {
-    let value = 0
-    let factor = 1
-    for (;;) {
-      const byte = this.byte()
-      value += (byte & 127) * factor
-      if (value > max) throw new Malformed(`number before byte ${this.#at} is above ${max}`)
-      if (byte < 128) return value
-      factor *= 128
-      if (factor > Number.MAX_SAFE_INTEGER) throw new Malformed(`number before byte ${this.#at} does not end`)
-    }
-  }
-
-  text(max: number): string {
-    const length = this.number(max)
-    const end = this.#at + length
-    if (end > this.#end) throw new Malformed(`text of ${length} bytes at byte ${this.#at} is cut off`)
-    try {
-      const text = decoder.decode(this.#bytes.subarray(this.#at, end))
-      this.#at = end
-      return text
-    } catch (cause) {
-      throw new Malformed(`text at byte ${this.#at} is not UTF-8`, { cause })
-    }
-  }
-
-  /** Of a member or host: goes into logs and tables, so neither empty nor with control characters. */
-  name(): string {
-    const name = this.text(nameLengthMax)
-    if (!isName(name)) throw new Malformed(`name before byte ${this.#at} is empty or has control characters`)
-    return name
-  }
-
-  incarnation(): number {
-    return this.number(incarnationMax)
-  }
-
-  address(): Address {
-    const host = this.name()
-    const port = this.number(65_535)
-    if (port === 0) throw new Malformed(`port before byte ${this.#at} is 0`)
-    return { host, port }
-  }
-
-  /** Undefined: there is none, or one with other dimensions than ours, which says nothing to us. */
-  coordinate(): Coordinate | undefined {
-    const count = this.number(dimensionsMax)
-    if (count === 0) return undefined
-    const end = this.#at + 8 * (count + 3)
-    if (end > this.#end) throw new Malformed(`coordinate at byte ${this.#at} is cut off`)
-    const bytes = new DataView(this.#bytes.buffer, this.#bytes.byteOffset)
-    const numbers: number[] = []
-    for (; this.#at < end; this.#at += 8) numbers.push(bytes.getFloat64(this.#at))
-    if (count !== dimensions) return undefined
-    const [error = 0, adjustment = 0, height = 0] = numbers.splice(count)
-    return { vector: numbers, error, adjustment, height }
-  }
-
-  tags(): Record<string, string> {
-    const count = this.number(tagsMax)
-    const entries: [string, string][] = []
-    for (let read = 0; read < count; read++) entries.push([this.text(textLengthMax), this.text(textLengthMax)])
-    return Object.fromEntries(entries)
-  }
-
-  /** What is too long to be gossiped on must not get in. */
-  boundRecord(begin: number): void {
-    const length = this.#at - begin
-    if (length > recordLengthMax) throw new Malformed(`member of ${length} bytes, at most ${recordLengthMax}`)
-  }
-}
-
-function isName(text: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the point
-  return text.length > 0 && !/[\u0000-\u001f\u007f]/.test(text)
+/** What is too long to be gossiped on must not get in. */
+function boundRecord(begin: number, reader: Reader): void {
+  const length = reader.position - begin
+  if (length > recordLengthMax) throw new Malformed(`member of ${length} bytes, at most ${recordLengthMax}`)
 }
 
 /**
@@ -476,8 +278,8 @@ function isName(text: string): boolean {
  */
 export function unfitReason(name: string, address: Address, tags: Record<string, string>): string | undefined {
   if (!isName(name)) return 'the name is empty or has control characters'
-  if (encoder.encode(name).length > nameLengthMax) return `the name is longer than ${nameLengthMax} bytes`
-  if (!isName(address.host) || encoder.encode(address.host).length > nameLengthMax) {
+  if (byteLength(name) > nameLengthMax) return `the name is longer than ${nameLengthMax} bytes`
+  if (!isName(address.host) || byteLength(address.host) > nameLengthMax) {
     return `expected a host to advertise, received ${JSON.stringify(address.host)}`
   }
   if (!Number.isInteger(address.port) || address.port < 1 || address.port > 65_535) {
@@ -486,7 +288,7 @@ export function unfitReason(name: string, address: Address, tags: Record<string,
   const entries = Object.entries(tags)
   if (entries.length > tagsMax) return `${entries.length} tags, at most ${tagsMax}`
   for (const [key, value] of entries) {
-    if (encoder.encode(key).length > textLengthMax || encoder.encode(value).length > textLengthMax) {
+    if (byteLength(key) > textLengthMax || byteLength(value) > textLengthMax) {
       return `the tag "${key.slice(0, 40)}" is longer than ${textLengthMax} bytes`
     }
   }

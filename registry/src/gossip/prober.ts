@@ -11,7 +11,7 @@ import type { Random } from '../io/random.ts'
 import type { Address, Millis } from '../model.ts'
 import type { Awareness } from './awareness.ts'
 import type { GossipConfig } from './config.ts'
-import { isLive, type Members } from './members.ts'
+import { type Entry, isLive, type Members } from './members.ts'
 import type { Message } from './message.ts'
 
 /** A message on its way out. `about`: the member whose bad standing, if any, should ride along so that it can refute. */
@@ -198,10 +198,9 @@ export class Prober {
    * What loses datagrams only is left to the rarer reconnects over connections.
    */
   #greetFailed(self: { name: string; address: Address }, send: Outgoing[]): void {
-    const failed = []
-    for (const { member, standing } of this.#members.entries()) if (standing === 'failed') failed.push(member)
-    const target = this.#random.pick(failed)
-    if (target === undefined || !this.#random.chance(failed.length / this.#members.live)) return
+    if (!this.#random.chance(this.#members.count('failed') / this.#members.live)) return
+    const [target] = this.#members.pick(1, ({ standing }) => standing === 'failed', this.#random)
+    if (target === undefined) return
     const { name: from, address } = self
     const message: Message = { type: 'ping', sequence: this.nextSequence(), target: target.name, from, address }
     send.push({ via: 'datagram', to: target.address, message, about: target.name })
@@ -227,11 +226,10 @@ export class Prober {
   #askOthers(probe: Probe, self: { name: string; address: Address }, send: Outgoing[]): void {
     probe.indirect = true
     const { sequence, name: target, address: targetAddress } = probe
-    const others = []
-    for (const { member, standing } of this.#members.entries()) {
-      if (standing === 'alive' && member.name !== self.name && member.name !== target) others.push(member)
+    const able = ({ member, standing }: Entry) => {
+      return standing === 'alive' && member.name !== self.name && member.name !== target
     }
-    for (const other of this.#random.shuffle(others).slice(0, this.#config.indirectProbes)) {
+    for (const other of this.#members.pick(this.#config.indirectProbes, able, this.#random)) {
       probe.silent.add(other.name)
       probe.asked++
       const { name: from, address } = self
