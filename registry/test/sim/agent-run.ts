@@ -56,6 +56,8 @@ const lapse: Millis = 15_000
 /** Longer than any reconciler's interval, on the slowest clock. */
 const quiet: Millis = 85_000
 
+const gossipKey = Buffer.alloc(16, 'gossip').toString('base64')
+
 export async function runAgents(seed: number, options: AgentRunOptions = {}): Promise<AgentRunResult> {
   const { duration = 40_000, logging = false } = options
   const world = new World(seed, { logging })
@@ -76,6 +78,8 @@ export async function runAgents(seed: number, options: AgentRunOptions = {}): Pr
       snapshotInterval: random.pick([0, 0, 10_000])!,
       trailingEntries: random.pick([0, 10, 1000])!,
     },
+    // A third of all runs, without chance: with or without is the same run otherwise.
+    ...(seed % 3 === 0 ? { encrypt: () => ({ key: gossipKey }) } : {}),
     fail,
   })
   const servers = numbered('s', plan.servers + plan.later)

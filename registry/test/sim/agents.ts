@@ -60,6 +60,8 @@ export interface AgentsOptions {
   random: Random
   /** How often a server takes a snapshot, and such: beyond what an agent can be told. */
   replica: Record<string, unknown>
+  /** Of gossip, as each is started. Default: none. */
+  encrypt?: (name: string) => AgentOptions['encrypt']
   fail: (error: Error) => void
 }
 
@@ -354,6 +356,7 @@ export class Agents {
         heartbeatInterval: 100,
         ...this.#options.replica,
       },
+      encrypt: this.#options.encrypt?.(name) ?? {},
       rpcHold: 7000,
       checkUpdateInterval: 300_000,
       version: '1.8.0',
