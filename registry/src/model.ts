@@ -202,5 +202,18 @@ export interface NodeCoordinate {
   coordinate: Coordinate
 }
 
+/** What a user tells the agents of a datacenter, by gossip. Filters are regular expressions, '' for everybody. */
+export interface UserEvent {
+  /** UUID. */
+  id: string
+  name: string
+  payload: Uint8Array
+  nodeFilter: string
+  serviceFilter: string
+  tagFilter: string
+  /** Lamport time: above that of every event its sender knew. */
+  ltime: number
+}
+
 /** The name of the check that says whether gossip reaches a node, as in Consul. */
 export const serfHealthId = 'serfHealth'

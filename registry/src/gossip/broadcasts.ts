@@ -19,6 +19,12 @@ export class Broadcasts {
   readonly #bySent: Item[][] = []
   /** So many items at most are over and still there. */
   #replaced = 0
+  readonly #max: number
+
+  /** @param max with more items the oldest is dropped */
+  constructor(max = Number.POSITIVE_INFINITY) {
+    this.#max = max
+  }
 
   get size(): number {
     return this.#items.size
@@ -30,11 +36,8 @@ export class Broadcasts {
 
   /** @param bytes the encoded message */
   queue(about: string, bytes: Uint8Array): void {
-    const replaced = this.#items.get(about)
-    if (replaced !== undefined) {
-      replaced.over = true
-      if (++this.#replaced > this.#items.size) this.#sweep()
-    }
+    this.#supersede(this.#items.get(about))
+    if (this.#items.size >= this.#max) this.#supersede(this.#items.values().next().value)
     const item = { about, bytes, over: false }
     this.#items.set(about, item)
     this.#sent(0).push(item)
@@ -70,6 +73,13 @@ export class Broadcasts {
     }
     for (const [times, items] of again.entries()) if (items.length > 0) putBack(items, this.#sent(times + 1))
     return taken
+  }
+
+  /** Away, though it is still among those that wait. */
+  #supersede(item: Item | undefined): void {
+    if (item === undefined) return
+    this.#drop(item)
+    if (++this.#replaced > this.#items.size) this.#sweep()
   }
 
   #drop(item: Item): void {

@@ -1,5 +1,5 @@
 /** What a pool has to report, and the restraint not to report the same thing again and again. */
-import type { Address, Member, Millis } from '../model.ts'
+import type { Address, Member, Millis, UserEvent } from '../model.ts'
 
 /** Somebody who claims a name. `id` is the tag of that name, '' without one. */
 export interface Claim {
@@ -16,6 +16,8 @@ export type GossipEvent =
   /** The outcome of `join`; `members`: how many take part in the pool, as we now know it. */
   | { type: 'joined'; attempt: number; address: Address; members: number }
   | { type: 'joinFailed'; attempt: number; address: Address; reason: string }
+  /** Once for every event that was fired in this pool since we came, ours included. */
+  | { type: 'userEvent'; event: UserEvent }
   /** Our own leave has been acknowledged by others, or there are none, or nobody answered within leaveTimeout. */
   | { type: 'left' }
   /**

@@ -5,6 +5,7 @@
 import type { Address, Millis } from '../model.ts'
 import { type Entry, sameAddress } from './members.ts'
 import { encodeMessage, packet, type StateRecord } from './message.ts'
+import type { UserEventState } from './user-event.ts'
 
 /**
  * Why we asked. A join has a caller who waits for its outcome under `attempt`. `claim`: the pool joined at `via` knows our
@@ -84,6 +85,7 @@ export function stateFrames(
   own: Entry,
   entries: Iterable<Entry>,
   accuser: (name: string) => string,
+  userEvents: UserEventState,
   options: { sequence: number; reply: boolean },
   now: Millis,
 ): Uint8Array[] {
@@ -103,7 +105,8 @@ export function stateFrames(
   for (let first = 0; first < records.length; first += recordsPerPart) {
     const part = records.slice(first, first + recordsPerPart)
     const more = first + recordsPerPart < records.length
-    frames.push(packet([encodeMessage({ type: 'state', ...options, more, from: own.member.name, records: part })]))
+    const state = { type: 'state', ...options, more, from: own.member.name, records: part } as const
+    frames.push(packet([encodeMessage(first === 0 ? { ...state, userEvents } : state)]))
   }
   return frames
 }

@@ -82,6 +82,13 @@ export class Writer {
     return this.#anyText(value)
   }
 
+  blob(bytes: Uint8Array): this {
+    this.number(bytes.length).#reserve(bytes.length)
+    this.#bytes.set(bytes, this.#length)
+    this.#length += bytes.length
+    return this
+  }
+
   address(address: Address): this {
     return this.text(address.host).number(address.port)
   }
@@ -190,6 +197,15 @@ export class Reader {
     } catch (cause) {
       throw new Malformed(`text at byte ${begin} is not UTF-8`, { cause })
     }
+  }
+
+  /** A copy: what it came in may be much longer, and would be kept with it. */
+  blob(max: number): Uint8Array {
+    const length = this.number(max)
+    const begin = this.#at
+    if (begin + length > this.#end) throw new Malformed(`${length} bytes at byte ${begin} are cut off`)
+    this.#at = begin + length
+    return this.#bytes.slice(begin, this.#at)
   }
 
   /** Of a member or host: goes into logs and tables, so neither empty nor with control characters. */

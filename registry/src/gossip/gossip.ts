@@ -10,12 +10,12 @@
  * our process: time inside the room then stands still, so that no time-out of ours expires before the answers that
  * wait in the sockets were looked at, and our local health suffers.
  */
-import { BadRequest } from '../errors.ts'
+import { BadRequest, Refused } from '../errors.ts'
 import { addressText } from '../io/address.ts'
 import type { Random } from '../io/random.ts'
-import type { Address, Coordinate, Member, Millis } from '../model.ts'
+import type { Address, Coordinate, Member, Millis, UserEvent } from '../model.ts'
 import { Awareness } from './awareness.ts'
-import { type GossipConfig, pushPullScaled } from './config.ts'
+import { type GossipConfig, pushPullScaled, transmitLimit } from './config.ts'
 import { Departure } from './departure.ts'
 import { Events, type GossipEvent } from './events.ts'
 import { type Exchange, Exchanges, type Purpose, stateFrames } from './exchanges.ts'
@@ -33,6 +33,7 @@ import {
 } from './message.ts'
 import { type Outgoing, Prober } from './prober.ts'
 import { Texts } from './texts.ts'
+import { UserEvents } from './user-events.ts'
 import { Vivaldi } from './vivaldi.ts'
 
 export type { GossipConfig } from './config.ts'
@@ -84,6 +85,7 @@ export class Gossip {
   readonly #vivaldi: Vivaldi
   /** The probe whose way there and back is being measured, in time from outside. */
   #measured: { sequence: number; name: string; at: Millis } | undefined
+  readonly #userEvents = new UserEvents()
   #departure: Departure | undefined
   #left = false
   /** The latest time from outside, and the time in here, which stands still during stalls. */
@@ -150,7 +152,7 @@ export class Gossip {
 
   /** How many pieces of news wait to be spread. */
   get queued(): number {
-    return this.#membership.queued
+    return this.#membership.queued + this.#userEvents.queued
   }
 
   /** Where we are in the network, by what probes have measured. */
@@ -226,6 +228,23 @@ export class Gossip {
     const news = { type: prune ? 'pruned' : 'left', name, incarnation, from: this.#name } as const
     this.#note(name, this.#membership.hear(news, this.#now))
     return true
+  }
+
+  /**
+   * Tells everybody in the pool, ourselves first: one event `userEvent` on each that is there now.
+   * @returns it with its Lamport time. @throws BadRequest when it cannot be gossiped; Refused after leaving
+   */
+  fire(event: Omit<UserEvent, 'ltime'>, now: Millis): UserEvent {
+    this.#advance(now)
+    if (this.#departure !== undefined) throw new Refused('this member has left the pool')
+    const fired = this.#userEvents.fire(event)
+    this.#events.push({ type: 'userEvent', event: fired })
+    return fired
+  }
+
+  /** The Lamport time of the next user event. */
+  get eventClock(): number {
+    return this.#userEvents.clock
   }
 
   /** Does what is due. */
@@ -329,6 +348,9 @@ export class Gossip {
         if (exchange !== undefined) this.#exchangeFailed(exchange, message.reason, true)
         break
       }
+      case 'userEvent':
+        if (this.#userEvents.hear(message.event)) this.#events.push(message)
+        break
       default:
         message satisfies never
     }
@@ -370,6 +392,13 @@ export class Gossip {
       if (reason !== undefined) {
         this.#refuse(state, reason, replyTo)
         return
+      }
+    }
+    if (state.userEvents !== undefined) {
+      // Who answers and is unknown to us took part before we came.
+      const stranger = state.reply && this.#membership.members.entry(state.from) === undefined
+      for (const event of this.#userEvents.merge(state.userEvents, stranger)) {
+        this.#events.push({ type: 'userEvent', event })
       }
     }
     for (const record of state.records) {
@@ -484,7 +513,7 @@ export class Gossip {
     const since = this.#now - this.#config.gossipToFailed
     const listens = (entry: Entry) => isLive(entry) || (entry.standing === 'failed' && entry.since > since)
     for (const { address } of this.#membership.pick(this.#config.gossipNodes, listens)) {
-      const news = this.#membership.takeNews(datagramRoom)
+      const news = this.#takeNews(datagramRoom)
       if (news.length > 0) this.#datagrams.push({ to: address, bytes: packet(news) })
     }
   }
@@ -528,8 +557,17 @@ export class Gossip {
     }
     let room = datagramRoom
     for (const part of parts) room -= part.length
-    const bytes = packet([...parts, ...this.#membership.takeNews(room)])
+    const bytes = packet([...parts, ...this.#takeNews(room)])
     this.#datagrams.push(ping === undefined ? { to, bytes } : { to, bytes, ping })
+  }
+
+  /** User events get the room that members' news leaves, so that no flood of them keeps us from hearing who failed. */
+  #takeNews(room: number): Uint8Array[] {
+    const news = this.#membership.takeNews(room)
+    if (this.#userEvents.queued === 0) return news
+    const left = news.reduce((rest, { length }) => rest - length, room)
+    const limit = transmitLimit(this.#config.retransmitMult, this.#membership.members.live)
+    return [...news, ...this.#userEvents.take(left, limit)]
   }
 
   #exchange(purpose: Purpose, address: Address): void {
@@ -555,6 +593,7 @@ export class Gossip {
   #state(sequence: number, reply: boolean): Uint8Array[] {
     const { own, members } = this.#membership
     const accuser = (name: string) => this.#membership.accuser(name)
-    return stateFrames(own, members.entries(), accuser, { sequence, reply }, this.#now)
+    const userEvents = this.#userEvents.state()
+    return stateFrames(own, members.entries(), accuser, userEvents, { sequence, reply }, this.#now)
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { addressOf, alive, Wire } from '../../test/gossip/wire.ts'
-import type { Coordinate } from '../model.ts'
+import type { Coordinate, UserEvent } from '../model.ts'
 import {
   datagramRoom,
   decodePacket,
@@ -13,6 +13,7 @@ import {
   type StateRecord,
   unfitReason,
 } from './message.ts'
+import { lamportMax, unfitEventReason } from './user-event.ts'
 
 /** fast-check's records have no prototype unless told. */
 function object<T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {
@@ -44,6 +45,16 @@ const coordinate: fc.Arbitrary<Coordinate> = object({
   adjustment: fc.double(),
   height: fc.double(),
 })
+const filter = fc.string({ maxLength: 20 })
+const userEvent: fc.Arbitrary<UserEvent> = object({
+  ltime: fc.integer({ min: 0, max: lamportMax }),
+  id: fc.uuid(),
+  name,
+  payload: fc.uint8Array({ maxLength: 100 }),
+  nodeFilter: filter,
+  serviceFilter: filter,
+  tagFilter: filter,
+}).filter((event) => unfitEventReason(event) === undefined)
 const type = <T extends string>(text: T) => fc.constant(text)
 const message: fc.Arbitrary<Message> = fc.oneof(
   object({ type: type('ping'), sequence, target: name, from: name, address }),
@@ -65,6 +76,19 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     from: name,
     records: fc.array(record, { maxLength: 5 }),
   }),
+  object({
+    type: type('state'),
+    sequence,
+    reply: fc.boolean(),
+    more: fc.boolean(),
+    from: name,
+    records: fc.array(record, { maxLength: 2 }),
+    userEvents: object({
+      clock: fc.integer({ min: 1, max: lamportMax + 1 }),
+      events: fc.array(userEvent, { maxLength: 5 }),
+    }),
+  }),
+  object({ type: type('userEvent'), event: userEvent }),
   object({ type: type('refusal'), sequence, reason: fc.string({ maxLength: 100 }) }),
 )
 
@@ -143,13 +167,13 @@ describe('gossip messages', () => {
         const state = (records: StateRecord[]): Message => {
           return { type: 'state', sequence: 1, reply: false, more: false, from: 'b', records }
         }
-        // The record is the end of its message: what comes before it is what a state of no records has, but the count.
+        // What comes before the records is what a state of none has, but the count; behind them is that there are no events.
         const both = encodeMessage(state([first, second]))
         const fields = (bytes: Uint8Array) => bytes.subarray((bytes[1] as number) < 128 ? 2 : 3)
-        const head = [...fields(encodeMessage(state([]))).subarray(0, -1), 2]
-        const one = fields(encodeMessage(state([first]))).subarray(head.length)
-        const two = fields(both).subarray(head.length + one.length)
-        const body = Uint8Array.from([...head, ...extended(one, 0, more), ...extended(two, 0, more)])
+        const head = [...fields(encodeMessage(state([]))).subarray(0, -2), 2]
+        const one = fields(encodeMessage(state([first]))).subarray(head.length, -1)
+        const two = fields(both).subarray(head.length + one.length, -1)
+        const body = Uint8Array.from([...head, ...extended(one, 0, more), ...extended(two, 0, more), 0])
         const grown = extended(Uint8Array.of(9, 0), 1, body)
         assert.deepEqual(decodePacket(packet([grown])), [state([first, second])])
       }),

@@ -17,9 +17,10 @@
  * against an enemy. Every length is bounded before anything is allocated for it.
  */
 import { crc32 } from 'node:zlib'
-import type { Address, Coordinate, Millis } from '../model.ts'
+import type { Address, Coordinate, Millis, UserEvent } from '../model.ts'
 import { byteLength, isName, Malformed, nameLengthMax, Reader, tagsMax, textLengthMax, Writer } from './fields.ts'
 import type { Texts } from './texts.ts'
+import { readUserEvent, readUserEvents, type UserEventState, writeUserEvent, writeUserEvents } from './user-event.ts'
 
 export { Malformed } from './fields.ts'
 
@@ -76,10 +77,19 @@ export type Message =
   /** I am here, `from`, but the member you asked me to ping did not answer (Lifeguard). */
   | { type: 'nack'; sequence: number; from: string }
   | News
-  /** Everything `from` knows, itself first; in frames only. With `more`, another part follows. */
-  | { type: 'state'; sequence: number; reply: boolean; more: boolean; from: string; records: StateRecord[] }
+  /** Everything `from` knows, itself first; in frames only. With `more`, another part follows. The first has user events. */
+  | {
+      type: 'state'
+      sequence: number
+      reply: boolean
+      more: boolean
+      from: string
+      records: StateRecord[]
+      userEvents?: UserEventState
+    }
   /** The answer to a state from somebody who may not be in this pool. */
   | { type: 'refusal'; sequence: number; reason: string }
+  | { type: 'userEvent'; event: UserEvent }
 
 const kinds = [
   'ping',
@@ -93,6 +103,7 @@ const kinds = [
   'pruned',
   'state',
   'refusal',
+  'userEvent',
 ] as const satisfies Message['type'][]
 const standings = ['alive', 'suspect', 'failed', 'left', 'pruned'] as const satisfies Standing[]
 
@@ -147,9 +158,13 @@ export function encodeMessage(message: Message): Uint8Array {
       out.number(message.sequence).byte((message.reply ? 1 : 0) | (message.more ? 2 : 0))
       out.text(message.from).number(message.records.length)
       writeRecords(message.records, out)
+      writeUserEvents(message.userEvents, out)
       break
     case 'refusal':
       out.number(message.sequence).text(message.reason)
+      break
+    case 'userEvent':
+      writeUserEvent(message.event, out)
       break
     default:
       message satisfies never
@@ -237,10 +252,14 @@ function readMessage(type: Message['type'], reader: Reader): Message {
       const count = reader.number(recordsMax)
       const records: StateRecord[] = []
       for (let read = 0; read < count; read++) records.push(readRecord(reader.part()))
-      return { type, sequence, reply: (flags & 1) !== 0, more: (flags & 2) !== 0, from, records }
+      const userEvents = readUserEvents(reader)
+      const state = { type, sequence, reply: (flags & 1) !== 0, more: (flags & 2) !== 0, from, records }
+      return userEvents === undefined ? state : { ...state, userEvents }
     }
     case 'refusal':
       return { type, sequence: reader.number(), reason: reader.text(textLengthMax) }
+    case 'userEvent':
+      return { type, event: readUserEvent(reader) }
     default:
       return type satisfies never
   }
