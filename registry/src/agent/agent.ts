@@ -29,6 +29,7 @@ import { Leading } from './leading.ts'
 import { Local } from './local.ts'
 import { expectWhole, type NodeFile, openNodeFile } from './node-file.ts'
 import { Observer } from './observer.ts'
+import { Operator } from './operator.ts'
 import type { AgentOptions } from './options.ts'
 import { frameKind, Peers } from './peers.ts'
 import { Pools } from './pools.ts'
@@ -68,6 +69,7 @@ export class Agent implements AgentSurface {
   readonly #local: Local
   readonly local: LocalSurface
   readonly keys: Keys
+  readonly operator: Operator
   readonly remote: Remote
   /** Resolves when this agent has left its pools; the process ends then. */
   readonly departed: Promise<void>
@@ -214,6 +216,15 @@ export class Agent implements AgentSurface {
       })
       this.#bootstrap = this.#bootstrapReconciler(parts.replica, promise)
     }
+    this.operator = new Operator({
+      forward: this.#forward,
+      following: this.#following,
+      peers: this.#peers,
+      pools: this.#pools,
+      datacenter: options.datacenter,
+      replica: parts.replica,
+      leading: this.#leading,
+    })
   }
 
   get identity(): Identity {

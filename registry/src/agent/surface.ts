@@ -21,6 +21,7 @@ import type { Applied, Command } from '../store/command.ts'
 import type { Topic, View } from '../store/view.ts'
 import type { ElsewhereSurface } from './elsewhere.ts'
 import type { KeysSurface } from './keys.ts'
+import type { OperatorSurface } from './operator.ts'
 
 /** stale: as this node's store is; default: as new as the leader's commit under its lease; consistent: confirmed by a quorum. */
 export type Freshness = 'stale' | 'default' | 'consistent'
@@ -60,6 +61,8 @@ export interface AgentSurface {
   readonly local: LocalSurface
   /** Of gossip encryption, everywhere. */
   readonly keys: KeysSurface
+  /** The servers: who they are and how well. */
+  readonly operator: OperatorSurface
   /**
    * Through the log, from any node; resolves when this node's store has it.
    * @throws NoLeader when none was known for 7 s, LeadershipLost when the outcome is unknown, Refused when the state said no,

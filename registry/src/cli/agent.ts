@@ -160,6 +160,7 @@ function agentOptions(config: AgentConfig, io: NodeIo): AgentOptions {
     },
     encrypt: config.encrypt,
     rpcHold: config.rpcHold,
+    autopilot: config.autopilot,
     checkUpdateInterval: config.checkUpdateInterval,
     version: consulVersion,
     // Whoever may ask for this may not have the key.

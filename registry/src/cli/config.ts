@@ -7,7 +7,7 @@ import { keyOf } from '../agent/keyring.ts'
 import type { BadRequest } from '../errors.ts'
 import { parseDuration } from '../health/duration.ts'
 import { parseAddress } from '../io/address.ts'
-import type { Millis } from '../model.ts'
+import type { AutopilotConfiguration, Millis } from '../model.ts'
 import { type Flag, flagsHelp, parseFlags, truthOf } from './flags.ts'
 import { type Key, type Option, options, retiredFlags, specialFlags } from './options.ts'
 
@@ -60,6 +60,7 @@ export interface AgentConfig {
   sessionTtlMin: Millis
   raftMultiplier: number
   rpcHold: Millis
+  autopilot: AutopilotConfiguration
   dns: {
     onlyPassing: boolean
     nodeTtl: Millis
@@ -351,6 +352,8 @@ function check(values: Values, checking: Checking): AgentConfig {
   for (const key of [
     'dns_config.udp_answer_limit',
     'dns_config.a_record_limit',
+    'autopilot.max_trailing_logs',
+    'autopilot.min_quorum',
     'retry_max',
     'retry_max_wan',
   ] as const) {
@@ -409,6 +412,19 @@ function check(values: Values, checking: Checking): AgentConfig {
     sessionTtlMin: duration('session_ttl_min', text('session_ttl_min'), 1),
     raftMultiplier: multiplier,
     rpcHold: duration('performance.rpc_hold_timeout', text('performance.rpc_hold_timeout'), 1),
+    autopilot: {
+      cleanupDeadServers: truth('autopilot.cleanup_dead_servers'),
+      lastContactThreshold: duration('autopilot.last_contact_threshold', text('autopilot.last_contact_threshold')),
+      maxTrailingLogs: number('autopilot.max_trailing_logs'),
+      minQuorum: number('autopilot.min_quorum'),
+      serverStabilizationTime: duration(
+        'autopilot.server_stabilization_time',
+        text('autopilot.server_stabilization_time'),
+      ),
+      redundancyZoneTag: text('autopilot.redundancy_zone_tag'),
+      disableUpgradeMigration: truth('autopilot.disable_upgrade_migration'),
+      upgradeVersionTag: text('autopilot.upgrade_version_tag'),
+    },
     dns: {
       onlyPassing: truth('dns_config.only_passing'),
       nodeTtl: duration('dns_config.node_ttl', text('dns_config.node_ttl')),

@@ -9,10 +9,26 @@ import { type Flag, flagsHelp, parseFlags } from './flags.ts'
 import { keygen, keyring } from './keyring.ts'
 import { kvDelete, kvGet, kvPut } from './kv.ts'
 import { forceLeave, info, join, leave, members } from './members.ts'
+import { getAutopilot, listPeers, removePeer, setAutopilot } from './operator.ts'
 import { runRecover } from './recover.ts'
 import { consulVersion, rollcallVersion } from './version.ts'
 
-const commands: readonly Command[] = [forceLeave, info, join, keygen, keyring, kvDelete, kvGet, kvPut, leave, members]
+const commands: readonly Command[] = [
+  forceLeave,
+  info,
+  join,
+  keygen,
+  keyring,
+  kvDelete,
+  kvGet,
+  kvPut,
+  leave,
+  members,
+  getAutopilot,
+  listPeers,
+  removePeer,
+  setAutopilot,
+]
 
 const calledAs = process.env.ROLLCALL_CALLED_AS === 'consul' ? 'consul' : 'registry'
 
@@ -29,13 +45,13 @@ async function main(words: string[]): Promise<number> {
     console.log(usage())
     return 0
   }
-  const command = commands.find(({ name }) => name === first || name === `${first} ${rest[0]}`)
+  const command = commands.find(({ name }) => `${words.join(' ')} `.startsWith(`${name} `))
   if (command === undefined) {
-    const kv = first === 'kv' ? commands.filter(({ name }) => name.startsWith('kv ')).map(({ usage }) => usage) : []
-    console.error(kv.length > 0 ? `Usage: ${calledAs} ${kv.join(`\n       ${calledAs} `)}` : usage())
-    return kv.length > 0 ? 1 : 127
+    const kin = commands.filter(({ name }) => name.startsWith(`${first} `)).map(({ usage }) => usage)
+    console.error(kin.length > 0 ? `Usage: ${calledAs} ${kin.join(`\n       ${calledAs} `)}` : usage())
+    return kin.length > 0 ? 1 : 127
   }
-  return call(command, command.name.includes(' ') ? rest.slice(1) : rest)
+  return call(command, words.slice(command.name.split(' ').length))
 }
 
 async function call(command: Command, words: string[]): Promise<number> {

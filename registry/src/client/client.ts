@@ -7,6 +7,7 @@ import type { Index, Millis } from '../model.ts'
 import { type ClientOptions, type Request, type Response, send, UnexpectedAnswer } from './request.ts'
 import type {
   AgentServiceShape,
+  AutopilotShape,
   CatalogServiceShape,
   CheckRegistration,
   CheckShape,
@@ -15,6 +16,7 @@ import type {
   KvPairShape,
   MemberShape,
   NodeShape,
+  RaftConfigurationShape,
   SelfShape,
   ServiceEntryShape,
   ServiceRegistration,
@@ -230,6 +232,31 @@ export class Client {
     use: (key: string, options: { relayFactor?: number } = {}): Promise<void> => this.#changeKeys('PUT', key, options),
     remove: (key: string, options: { relayFactor?: number } = {}): Promise<void> =>
       this.#changeKeys('DELETE', key, options),
+  }
+
+  /** The servers, and how they are taken in and let go. */
+  readonly operator = {
+    raftConfiguration: (options: ReadOptions = {}): Promise<Answer<RaftConfigurationShape>> =>
+      this.#read('/v1/operator/raft/configuration', {}, options),
+    /** Takes a server out of the Raft configuration. */
+    removePeer: async (
+      which: { id: string } | { address: string },
+      options: Pick<ReadOptions, 'datacenter'> = {},
+    ): Promise<void> => {
+      const query = { ...which, dc: options.datacenter }
+      await this.#ok({ method: 'DELETE', path: '/v1/operator/raft/peer', query })
+    },
+    autopilot: (options: ReadOptions = {}): Promise<Answer<AutopilotShape>> =>
+      this.#read('/v1/operator/autopilot/configuration', {}, options),
+    /** False: with `cas`, it was set since. */
+    setAutopilot: async (
+      autopilot: Partial<AutopilotShape>,
+      options: { cas?: Index; datacenter?: string } = {},
+    ): Promise<boolean> => {
+      const query = { cas: options.cas, dc: options.datacenter }
+      const path = '/v1/operator/autopilot/configuration'
+      return this.#json(await this.#ok({ method: 'PUT', path, query, body: JSON.stringify(autopilot) }))
+    },
   }
 
   readonly status = {

@@ -201,3 +201,23 @@ export function bytesOf(pair: KvPairShape): Uint8Array {
 export function textOf(pair: KvPairShape): string {
   return new TextDecoder().decode(bytesOf(pair))
 }
+
+/** As `GET /v1/operator/raft/configuration` answers. */
+export interface RaftConfigurationShape {
+  Servers: { ID: string; Node: string; Address: string; Leader: boolean; ProtocolVersion: string; Voter: boolean }[]
+  Index: number
+}
+
+/** As `GET /v1/operator/autopilot/configuration` answers; durations in Go's syntax. */
+export interface AutopilotShape {
+  CleanupDeadServers: boolean
+  LastContactThreshold: string
+  MaxTrailingLogs: number
+  MinQuorum: number
+  ServerStabilizationTime: string
+  RedundancyZoneTag: string
+  DisableUpgradeMigration: boolean
+  UpgradeVersionTag: string
+  CreateIndex: number
+  ModifyIndex: number
+}

@@ -15,6 +15,7 @@ import { FetchedRequest, responseOf } from './fetched.ts'
 import { healthEndpoints } from './health.ts'
 import { keyringEndpoints } from './keyring.ts'
 import { kvEndpoints } from './kv.ts'
+import { operatorEndpoints } from './operator.ts'
 import { sessionEndpoints } from './sessions.ts'
 import { statusEndpoints } from './status.ts'
 import { type Bindings, encodedPath, type ReadPath, rawTarget, readPath, readQuery } from './target.ts'
@@ -51,6 +52,7 @@ export function endpointsOf(surface: AgentSurface, options: HttpOptions): Endpoi
     ...agentEndpoints(surface, options),
     ...sessionEndpoints(surface, options),
     ...statusEndpoints(surface),
+    ...operatorEndpoints(surface),
     ...keyringEndpoints(surface),
     ...txnEndpoints(surface, options),
   ]

@@ -51,14 +51,18 @@ export class Fields {
   readonly #value: Readonly<Record<string, unknown>>
   readonly #names: readonly string[]
 
-  /** @param where the Go struct, for messages: '' for an unnamed one. @throws BadRequest when `value` is not an object or null */
-  constructor(value: unknown, where: string) {
+  /**
+   * @param where the Go struct, for messages: '' for an unnamed one
+   * @param type the same with its package, where a message gives that
+   * @throws BadRequest when `value` is not an object or null
+   */
+  constructor(value: unknown, where: string, type = where) {
     this.#where = where
     this.#value = {}
     this.#names = []
     if (value === null || value === undefined) return
     if (typeof value !== 'object' || Array.isArray(value)) {
-      throw decodeFailed(`json: cannot unmarshal ${kindOf(value)} into Go value of type ${where || 'struct'}`)
+      throw decodeFailed(`json: cannot unmarshal ${kindOf(value)} into Go value of type ${type || 'struct'}`)
     }
     this.#value = value as Record<string, unknown>
     this.#names = Object.keys(value)
@@ -95,15 +99,20 @@ export class Fields {
     return value
   }
 
+  /** As it came; undefined when missing or null. */
+  any(name: string): unknown {
+    return this.#get(name)
+  }
+
   /** Up to 2^64; above 2^53 as a bigint, which a reviver must have made. */
-  unsigned(name: string): number | bigint {
+  unsigned(name: string, type = 'uint64'): number | bigint {
     const value = this.#get(name)
     if (value === undefined) return 0
     if (typeof value === 'bigint') return value
     if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
       // Go names the number when it is one but does not fit.
       const received = typeof value === 'number' ? `number ${value}` : kindOf(value)
-      throw this.#mismatched(received, name, 'uint64')
+      throw this.#mismatched(received, name, type)
     }
     return value
   }

@@ -6,6 +6,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { Deadlines } from '../../src/agent/deadlines.ts'
 import { type KeyChange, Keyring } from '../../src/agent/keyring.ts'
 import { Keys } from '../../src/agent/keys.ts'
+import type { OperatorSurface } from '../../src/agent/operator.ts'
 import { SealedChannel } from '../../src/agent/sealed.ts'
 import type { AgentSurface, Fresh, LocalSurface, Written } from '../../src/agent/surface.ts'
 import { BadRequest, NoLeader, NoPath, NotFound, Refused } from '../../src/errors.ts'
@@ -47,6 +48,8 @@ export class SingleNode {
   readonly logged: { level: LogLevel; message: string; fields?: Record<string, unknown> | undefined }[] = []
   readonly joined: string[] = []
   left = false
+  /** What autopilot says of the one server. */
+  healthy = true
   cluster = 'e3c1a9d0-5b1f-4d3c-9a52-0c9f8a7b6d11'
   /** How many long polls are parked. */
   parked = 0
@@ -146,6 +149,7 @@ export class SingleNode {
       },
       local: this.#local(),
       keys: this.#keys(member('golden', 18301, tags), member('golden.dc1', 18302, tags)),
+      operator: self.#operator(),
       async write(command) {
         if (!self.leading) throw new NoLeader()
         return self.apply(command)
@@ -204,6 +208,37 @@ export class SingleNode {
       peers: () => (self.leading ? ['127.0.0.1:18300'] : []),
       statistics: () => ({ raft: { state: 'Leader', term: '2' }, consul: { leader: 'true' } }),
       configuration: () => ({ Datacenter: 'dc1' }),
+    }
+  }
+
+  #operator(): OperatorSurface {
+    const own = { id: nodeId, name: 'golden', address: '127.0.0.1:18300', leader: true, voter: true }
+    return {
+      servers: async () => {
+        if (!this.leading) throw new NoLeader()
+        return [own]
+      },
+      removeServer: async (which) => {
+        if ('id' in which ? which.id === own.id : which.address === own.address) return
+        const words = 'id' in which ? `id "${which.id}"` : `address "${which.address}"`
+        throw new Refused(`${words} was not found in the Raft configuration`)
+      },
+      health: async () => ({
+        healthy: this.healthy,
+        failureTolerance: 0,
+        servers: [
+          {
+            ...own,
+            serfStatus: 'alive',
+            version: '1.8.7',
+            lastContact: 0,
+            lastTerm: 2,
+            lastIndex: 133,
+            healthy: this.healthy,
+            stableSince: 1_795_341_939_000,
+          },
+        ],
+      }),
     }
   }
 
