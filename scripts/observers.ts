@@ -1,0 +1,263 @@
+/**
+ * Many agents that are no servers, each a process on a loopback address of its own: how long until all list all alive, how
+ * long until all know that one was killed, what the agents take in memory and, when nothing happens, of the processors.
+ *
+ *   node scripts/observers.ts [--observers 100] [--servers 3] [--image] [--idle 20]
+ *   node scripts/observers.ts --memory [--keys 100000] [--image]
+ *
+ * --image: started as in the image (the bundle of `scripts/bundle.ts registry`), not as from the sources. --memory: one server
+ * and one observer instead, empty, then with so many keys of 100 bytes and 100 services. Figures on one line each.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { Agent, request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+const { values: asked } = parseArgs({
+  options: {
+    observers: { type: 'string', default: '100' },
+    servers: { type: 'string', default: '3' },
+    idle: { type: 'string', default: '20' },
+    keys: { type: 'string', default: '100000' },
+    memory: { type: 'boolean', default: false },
+    image: { type: 'boolean', default: false },
+  },
+})
+const root = join(dirname(fileURLToPath(import.meta.url)), '..')
+const folder = mkdtempSync(join(tmpdir(), 'rollcall-observers-'))
+const valueBytes = 100
+const perTransaction = 64
+
+interface Started {
+  name: string
+  host: string
+  child: ChildProcess
+  log: string
+}
+
+const running: Started[] = []
+
+function start(name: string, host: string, words: readonly string[]): Started {
+  const dataDir = join(folder, name)
+  mkdirSync(dataDir)
+  const own = ['agent', `-node=${name}`, `-bind=${host}`, `-client=${host}`, `-data-dir=${dataDir}`, ...words]
+  const [command, ...before] = asked.image
+    ? ['node', '--max-semi-space-size=32', '--disable-sigusr1', join(root, 'dist/registry.mjs')]
+    : [join(root, 'registry/bin/registry')]
+  const child = spawn(command as string, [...before, ...own], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const started: Started = { name, host, child, log: '' }
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (bytes: Buffer) => {
+      started.log = (started.log + bytes.toString()).slice(-20_000)
+    })
+  }
+  running.push(started)
+  return started
+}
+
+async function end(): Promise<void> {
+  await Promise.all(
+    running.map(({ child }) => {
+      if (child.exitCode !== null || child.signalCode !== null) return undefined
+      const ended = new Promise((resolve) => child.once('close', resolve))
+      child.kill('SIGKILL')
+      return ended
+    }),
+  )
+  rmSync(folder, { recursive: true, force: true })
+}
+
+const kept = new Agent({ keepAlive: true })
+
+function send(host: string, method: string, path: string, body?: string): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ agent: kept, host, port: 8500, method, path, timeout: 10_000 }, (response) => {
+      const parts: Buffer[] = []
+      response.on('data', (part: Buffer) => parts.push(part))
+      response.on('end', () => {
+        const text = Buffer.concat(parts).toString()
+        if (response.statusCode !== 200) reject(new Error(`${method} ${path}: ${response.statusCode} ${text}`))
+        else resolve(text === '' ? undefined : JSON.parse(text))
+      })
+    })
+    sent.on('timeout', () => sent.destroy(new Error('no answer within 10 s')))
+    sent.on('error', reject)
+    sent.end(body)
+  })
+}
+
+const pause = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
+
+/** Seconds until each is so, in order. Who is not yet is looked at again twice a second. */
+async function untilAll(what: string, those: readonly Started[], so: (one: Started) => Promise<boolean>) {
+  const begun = performance.now()
+  const took = new Map<Started, number>()
+  while (took.size < those.length) {
+    for (const one of those) {
+      if (took.has(one)) continue
+      if (one.child.exitCode !== null) throw new Error(`${one.name} has ended:\n${one.log}`)
+      if (await so(one).catch(() => false)) took.set(one, (performance.now() - begun) / 1000)
+    }
+    if (took.size === those.length) break
+    if (performance.now() - begun > 180_000) {
+      const late = those.find((one) => !took.has(one))
+      throw new Error(`not within 180 s: ${what}, at ${late?.name}:\n${late?.log}`)
+    }
+    await pause(500)
+  }
+  return [...took.values()].toSorted((a, b) => a - b)
+}
+
+async function members(host: string): Promise<Map<string, number>> {
+  const list = (await send(host, 'GET', '/v1/agent/members')) as { Name: string; Status: number }[]
+  return new Map(list.map(({ Name, Status }) => [Name, Status]))
+}
+const alive = 1
+const failed = 4
+
+/** Megabytes: resident, and its share of them when what processes have in common is divided among them. */
+function memory({ child }: Started): { resident: number; share: number } {
+  const rollup = readFileSync(`/proc/${child.pid}/smaps_rollup`, 'latin1')
+  const of = (field: string) => Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(rollup)?.[1]) / 1024
+  return { resident: of('Rss'), share: of('Pss') }
+}
+
+/** Processor time so far, in milliseconds: `stat` counts in hundredths of a second. */
+function processor({ child }: Started): number {
+  const fields = readFileSync(`/proc/${child.pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []
+  return (Number(fields[11]) + Number(fields[12])) * 10
+}
+
+const middle = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
+const say = (what: string, text: string) => console.log(`${what.padEnd(58)} ${text}`)
+
+function sayMemory(what: string, those: readonly Started[]): void {
+  const found = those.map(memory)
+  const resident = middle(found.map((each) => each.resident))
+  const share = middle(found.map((each) => each.share))
+  const most = Math.max(...found.map((each) => each.resident))
+  const spread = those.length > 1 ? `, the most ${most.toFixed(0)}` : ''
+  say(
+    what,
+    `resident ${resident.toFixed(1)} MB${spread}; its share, with what is in common divided, ${share.toFixed(1)} MB`,
+  )
+}
+
+function startServers(count: number): Started[] {
+  const hosts = Array.from({ length: count }, (_, at) => `127.40.0.${at + 1}`)
+  const expect = count === 1 ? '-bootstrap' : `-bootstrap-expect=${count}`
+  return hosts.map((host, at) =>
+    start(`server${at + 1}`, host, ['-server', expect, `-retry-join=${hosts[0]}`, '-retry-interval=1s']),
+  )
+}
+
+async function manyObservers(): Promise<void> {
+  const count = Number(asked.observers)
+  const servers = startServers(Number(asked.servers))
+  await untilAll(
+    'a leader is known',
+    servers,
+    async ({ host }) => (await send(host, 'GET', '/v1/status/leader')) !== '',
+  )
+  const begun = performance.now()
+  const joins = servers.map(({ host }) => `-retry-join=${host}`)
+  const observers = Array.from({ length: count }, (_, at) =>
+    start(`observer${at + 1}`, `127.41.${Math.floor(at / 200)}.${(at % 200) + 1}`, [...joins, '-retry-interval=1s']),
+  )
+  const all = [...servers, ...observers]
+  const joined = await untilAll('all members are alive', all, async ({ host }) => {
+    const statuses = [...(await members(host)).values()]
+    return statuses.length === all.length && statuses.every((status) => status === alive)
+  })
+  say(`${count} observers started; all ${all.length} list all alive after`, `${joined.at(-1)?.toFixed(1)} s`)
+  await send(servers[0]!.host, 'PUT', '/v1/kv/began', 'yes')
+  await untilAll('the key is there', observers, ({ host }) => send(host, 'GET', '/v1/kv/began?stale').then(() => true))
+  await untilAll('all are in the catalog', servers, async ({ host }) => {
+    return ((await send(host, 'GET', '/v1/catalog/nodes')) as unknown[]).length === all.length
+  })
+  say('… and all hold the state, and are in the catalog, after', `${((performance.now() - begun) / 1000).toFixed(1)} s`)
+
+  const idle = Number(asked.idle)
+  await pause(10_000)
+  const before = all.map(processor)
+  await pause(idle * 1000)
+  const used = all.map((one, at) => ((processor(one) - before[at]!) / (idle * 1000)) * 100)
+  const ofObservers = used.slice(servers.length)
+  say(
+    'processor of an idle observer, of one core, median and most',
+    percent(middle(ofObservers), Math.max(...ofObservers)),
+  )
+  const ofServers = used.slice(0, servers.length)
+  say('processor of a server meanwhile', percent(middle(ofServers), Math.max(...ofServers)))
+  sayMemory('an observer', observers)
+  sayMemory('a server', servers)
+
+  const killed = observers.at(-1)!
+  killed.child.kill('SIGKILL')
+  const rest = all.filter((one) => one !== killed)
+  const knew = await untilAll('the killed one has failed', rest, async ({ host }) => {
+    return (await members(host)).get(killed.name) === failed
+  })
+  say('one killed: known to half, to all others after', `${middle(knew).toFixed(1)} s, ${knew.at(-1)?.toFixed(1)} s`)
+  for (const { name, host } of rest) {
+    const wrong = [...(await members(host))].filter(([other, status]) => other !== killed.name && status !== alive)
+    if (wrong.length > 0) say(`${name} also holds not alive`, wrong.map(([other]) => other).join(', '))
+  }
+}
+
+const percent = (median: number, most: number) => `${median.toFixed(2)} %, ${most.toFixed(2)} %`
+
+async function oneObserver(): Promise<void> {
+  const keys = Number(asked.keys)
+  const [server] = startServers(1) as [Started]
+  await untilAll(
+    'a leader is known',
+    [server],
+    async ({ host }) => (await send(host, 'GET', '/v1/status/leader')) !== '',
+  )
+  const join = [`-retry-join=${server.host}`, '-retry-interval=1s']
+  const observer = start('observer', '127.41.0.1', join)
+  const has = (path: string) => (one: Started) => send(one.host, 'GET', path).then(() => true)
+  await send(server.host, 'PUT', '/v1/kv/began', 'yes')
+  await untilAll('the observer follows', [observer], has('/v1/kv/began?stale'))
+  await pause(15_000)
+  sayMemory('an observer with nothing, 15 s after its start', [observer])
+
+  const operations = Array.from({ length: keys }, (_, at) => {
+    const value = Buffer.from(`${at} `.padEnd(valueBytes, 'v')).toString('base64')
+    return `{"KV":{"Verb":"set","Key":"key/${String(at).padStart(7, '0')}","Value":"${value}"}}`
+  })
+  for (let at = 0; at < keys; at += perTransaction) {
+    await send(server.host, 'PUT', '/v1/txn', `[${operations.slice(at, at + perTransaction).join(',')}]`)
+  }
+  for (let at = 0; at < 100; at++) {
+    const service = { Service: `service${at}`, Port: 1000 + at, Tags: ['a'] }
+    const registration = { Node: `node${at}`, Address: `10.0.0.${at}`, Service: service }
+    await send(server.host, 'PUT', '/v1/catalog/register', JSON.stringify(registration))
+  }
+  await untilAll('the observer has all', [observer], async ({ host }) => {
+    return ((await send(host, 'GET', '/v1/catalog/service/service99?stale')) as unknown[]).length === 1
+  })
+  sayMemory(`… that has just followed ${keys} keys`, [observer])
+  await pause(30_000)
+  sayMemory('… 30 s later', [observer])
+  const fresh = start('fresh', '127.41.0.2', join)
+  const taken = await untilAll('the state is there', [fresh], async ({ host }) => {
+    return ((await send(host, 'GET', '/v1/catalog/service/service99?stale')) as unknown[]).length === 1
+  })
+  say('a new observer started: has all after', `${taken[0]?.toFixed(1)} s`)
+  await pause(15_000)
+  sayMemory(`an observer started when there were ${keys} keys, 15 s later`, [fresh])
+  sayMemory('the server', [server])
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void end().then(() => process.exit(1)))
+try {
+  await (asked.memory ? oneObserver() : manyObservers())
+} finally {
+  await end()
+}
+process.exit()
