@@ -15,12 +15,17 @@ function agent(seed: number) {
   const sent: Sent[] = []
   const deadlines = new Deadlines()
   const clock = { now: () => 0, wall: () => 0 }
+  let lose = (_to: Address, _reason: Error) => {}
   const network = {
     frame: (_channel: string, _to: Address, bytes: Uint8Array, onFailed: (reason: Error) => void) =>
       sent.push({ bytes, onFailed }),
+    onLost: (_channel: string, receive: (to: Address, reason: Error) => void) => {
+      lose = receive
+    },
   }
   const io = { clock, network, random: new Random(seed), log: () => {} } as unknown as Io
-  return { peers: new Peers(io, deadlines), sent, deadlines }
+  const peers = new Peers(io, deadlines)
+  return { peers, sent, deadlines, lose: (to: Address) => lose(to, new Error('the connection was closed')) }
 }
 const there: Address = { host: '10.0.0.2', port: 8300 }
 
@@ -43,6 +48,25 @@ describe('peers', () => {
     const answer = a.peers.ask(there, 'double', 21, 1000)
     await deliver(a, b)
     assert.equal(await answer, 42)
+  })
+
+  it('what was asked on a connection that is gone will not be answered', async () => {
+    const a = agent(1)
+    const asked = a.peers.ask(there, 'double', 21, 1000)
+    const elsewhere = a.peers.ask({ ...there, port: 8301 }, 'double', 21, 1000)
+    a.lose(there)
+    await assert.rejects(asked, (error) => error instanceof Unanswered)
+    assert.equal(await Promise.race([elsewhere.catch(() => 'lost'), Promise.resolve('waits')]), 'waits')
+    a.peers.stop()
+  })
+
+  it('an answer that was packed before is given as it is', async () => {
+    const [a, b] = [agent(1), agent(2)]
+    const packed = b.peers.packed({ entries: [1, 2, 3] })
+    b.peers.answer('follow', () => packed)
+    const answer = a.peers.ask(there, 'follow', null, 1000)
+    await deliver(a, b)
+    assert.deepEqual(await answer, { entries: [1, 2, 3] })
   })
 
   it('what the other throws arrives as the same class', async () => {

@@ -18,6 +18,15 @@ export const frameKind = { raft: 1, request: 2, reply: 3 } as const
 /** Answers a request; what it throws goes back to the one who asked, as the same class. */
 export type Answer = (body: unknown) => unknown
 
+/** An answer as bytes already: the same one for many who ask is packed once. See `Peers.packed`. */
+export class Packed {
+  readonly bytes: Uint8Array
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes
+  }
+}
+
 interface Asked {
   to: string
   resolve(body: unknown): void
@@ -55,7 +64,9 @@ const neverSent = new Set([
 /** What a request that is given up has to be answered in. */
 const lastMoment: Millis = 200
 
-type PeersIo = Pick<Io, 'clock' | 'random' | 'log'> & { network: Pick<Network, 'frame'> }
+type PeersIo = Pick<Io, 'clock' | 'random' | 'log'> & {
+  network: Pick<Network, 'frame'> & Partial<Pick<Network, 'onLost'>>
+}
 
 export class Peers {
   readonly #io: PeersIo
@@ -74,11 +85,17 @@ export class Peers {
     this.#deadlines = deadlines
     this.#repeats = new Repeats(io.log)
     this.#next = io.random.word()
+    io.network.onLost?.(channel, (to, reason) => this.#lost(addressText(to), reason))
   }
 
   /** From now on requests for `method` are answered by `answer`. */
   answer(method: string, answer: Answer): void {
     this.#answers.set(method, answer)
+  }
+
+  /** What an answer may return for `body` as often as it likes. */
+  packed(body: unknown): Packed {
+    return new Packed(this.#packr.pack([null, body]))
   }
 
   /**
@@ -132,6 +149,13 @@ export class Peers {
     })
   }
 
+  /** What came before the connection ended was received; nothing more will. */
+  #lost(where: string, reason: Error): void {
+    for (const asked of [...this.#asked.values()]) {
+      if (asked.to === where) asked.reject(new errors.Unanswered(`${where}: ${reason.message}`))
+    }
+  }
+
   /** A frame of kind request or reply. Malformed ones are logged and dropped. */
   receive(bytes: Uint8Array, reply: Reply): void {
     let id: number
@@ -180,11 +204,12 @@ export class Peers {
 
   async #serve(id: number, body: unknown[], reply: Reply): Promise<void> {
     const [method, argument] = body
-    let answer: unknown[]
+    let answer: unknown[] | Packed
     try {
       const serve = this.#answers.get(String(method))
       if (serve === undefined) throw new errors.BadRequest(`unknown request "${String(method)}"; is this agent older?`)
-      answer = [null, await serve(argument)]
+      const value = await serve(argument)
+      answer = value instanceof Packed ? value : [null, value]
     } catch (error) {
       const { name, message } = error as Error
       answer = [[name, message]]
@@ -198,7 +223,7 @@ export class Peers {
   }
 
   #pack(kind: number, id: number, body: unknown): Uint8Array {
-    const packed = this.#packr.pack(body)
+    const packed = body instanceof Packed ? body.bytes : this.#packr.pack(body)
     const frame = new Uint8Array(5 + packed.length)
     frame[0] = kind
     new DataView(frame.buffer).setUint32(1, id)

@@ -1,13 +1,14 @@
 /** What this server answers to other agents on its rpc channel. */
-import { BadRequest, Busy, NoLeader, Stopped } from '../errors.ts'
+import { BadRequest, Busy, NoLeader } from '../errors.ts'
 import type { Io } from '../io/io.ts'
 import type { Millis, NodeId } from '../model.ts'
 import type { Replica } from '../replica/replica.ts'
 import type { BootstrapPromise, BootstrapRequest } from './bootstrap.ts'
 import type { Deadlines } from './deadlines.ts'
+import { Followers, notYet } from './followers.ts'
 import type { Following } from './following.ts'
 import type { Forward, ReadReply, ReadRequest, WriteReply, WriteRequest } from './forward.ts'
-import type { FollowReply, FollowRequest, StateReply, StateRequest } from './observer.ts'
+import type { FollowRequest, StateReply, StateRequest } from './observer.ts'
 import type { Peers } from './peers.ts'
 import type { RenewReply, RenewRequest, Sessions } from './sessions.ts'
 import type { StatusReply } from './statuses.ts'
@@ -32,10 +33,8 @@ export interface ServingOptions {
   onLeave: (id: NodeId) => Promise<void>
 }
 
-const followBytesMax = 1024 * 1024
-const followWaitMax: Millis = 10_000
-/** A transfer whose observer has stopped asking. */
-const transferLasts: Millis = 60_000
+/** A transfer whose observer has stopped asking: longer than it waits for an answer, and not much, for others wait. */
+const transferLasts: Millis = 10_000
 const transfersMax = 16
 const stateBytes = 128 * 1024
 
@@ -68,7 +67,18 @@ export function serve(options: ServingOptions): void {
     await options.onLeave(fields<LeaveRequest>(body, { id: 'string' }).id)
     return true
   })
-  peers.answer('follow', (body) => follow(options, body))
+  const followers = new Followers(options)
+  peers.answer('follow', (body) =>
+    followers.answer(
+      fields<FollowRequest>(body, {
+        cluster: 'string',
+        index: 'number',
+        term: 'number',
+        leader: 'string',
+        wait: 'number',
+      }),
+    ),
+  )
   serveState(options)
 }
 
@@ -117,81 +127,6 @@ function gathered(chunks: Iterator<Uint8Array>): Uint8Array | undefined {
     bytes += value.length
   }
   return bytes === 0 ? undefined : Buffer.concat(parts)
-}
-
-const notYet = 'this server is not part of a cluster yet'
-
-async function follow(options: ServingOptions, body: unknown): Promise<FollowReply> {
-  const { io, deadlines, replica, following } = options
-  const request = fields<FollowRequest>(body, {
-    cluster: 'string',
-    index: 'number',
-    term: 'number',
-    leader: 'string',
-    wait: 'number',
-  })
-  const { cluster, index, term } = request
-  const reply = (entries: FollowReply['entries']): FollowReply => ({
-    cluster: following.cluster,
-    leader: following.leader,
-    leaderAddress: replica.status.leaderAddress,
-    peers: following.peers,
-    lastContact: following.lastContact,
-    entries,
-  })
-  const until = io.clock.now() + Math.min(request.wait, followWaitMax)
-  for (;;) {
-    if (deadlines.stopped) throw new Stopped()
-    // A server that was just taken in has nothing yet, and must not give that for the state.
-    if (following.cluster === '') throw new NoLeader(notYet)
-    if (cluster !== '' && cluster !== following.cluster) return reply(undefined)
-    const over = io.clock.now() >= until
-    if (index > replica.status.applied && cluster === following.cluster) {
-      // We are behind somebody who was ahead of us: usually for a moment.
-      if (over) {
-        await behind(options)
-        if (index > replica.status.applied) return reply(undefined)
-        continue
-      }
-    } else {
-      const found = replica.committedAfter(index, term, followBytesMax)
-      if (found === undefined) return reply(undefined)
-      if (found.entries.length > 0 || following.leader !== request.leader || over) {
-        return reply(
-          found.entries.map((entry) => ({
-            index: entry.index,
-            term: entry.term,
-            data: entry.kind === 'command' ? entry.data : undefined,
-          })),
-        )
-      }
-    }
-    await changed(following, deadlines, until)
-  }
-}
-
-/**
- * What was committed is on a majority, so an observer is never ahead of the cluster, only of one server; it is better
- * served by another. Unless this one votes, and has just become as new as a quorum says that the cluster is: if it is behind
- * even so, the log itself has gone back, because somebody restored an old disk, and the observer must follow. To follow a
- * leader is not enough: one that was elected a moment ago does not know yet how much is committed.
- */
-async function behind({ self, replica, following, forward }: ServingOptions): Promise<void> {
-  const votes = replica.status.configuration.servers.some(({ id, voter }) => id === self && voter)
-  if (!votes || following.leader === '') throw new Busy('this server has not caught up; ask another one')
-  await forward.fresh(true)
-}
-
-function changed(following: Following, deadlines: Deadlines, until: Millis): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      cancel()
-      unsubscribe()
-      resolve()
-    }
-    const cancel = deadlines.at(until, done)
-    const unsubscribe = following.subscribe(done)
-  })
 }
 
 /** A body from the wire is what it claims to be. @throws BadRequest */

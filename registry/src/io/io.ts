@@ -71,6 +71,11 @@ export interface Network {
   /** One receiver per channel; a second call replaces the first. Replies to our frames arrive here as well. */
   onDatagram(channel: Channel, receive: (bytes: Uint8Array, from?: Seemingly) => void): void
   onFrame(channel: Channel, receive: (bytes: Uint8Array, reply: Reply, from?: Seemingly) => void): void
+  /**
+   * A connection that was made to that address is gone: no reply to what was sent on it will come any more. Not everybody who
+   * goes says so; silence has to be noticed as well. One receiver per channel.
+   */
+  onLost(channel: Channel, lost: (to: Address, reason: Error) => void): void
 }
 
 /**

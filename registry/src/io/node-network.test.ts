@@ -117,6 +117,28 @@ describe('the real network', () => {
     await new Promise((resolve) => silent.close(resolve))
   })
 
+  it('says at once that a connection is gone, so that nobody waits for an answer on it', async () => {
+    const [a, b] = [await open(), await open()]
+    const address = at(b, 'rpc')
+    const received = frames(b, 1)
+    const lost = new Promise<Address>((resolve) => a.onLost('rpc', resolve))
+    a.frame('rpc', address, Buffer.from('a question'))
+    await received
+    await b.close()
+    assert.deepEqual(await lost, address)
+  })
+
+  it('says of a connection that could not be made only that its frames did not leave', async () => {
+    const [a, b] = [await open(), await open()]
+    const address = at(b, 'rpc')
+    await b.close()
+    a.onLost('rpc', () => assert.fail('nothing was lost: there was nothing'))
+    const reason = await new Promise<NodeJS.ErrnoException>((resolve) =>
+      a.frame('rpc', address, Buffer.from('x'), resolve),
+    )
+    assert.equal(reason.code, 'ECONNREFUSED')
+  })
+
   it('does not keep more than its limit for one who does not read', async () => {
     const deaf: Server = createServer((socket) => socket.pause().on('error', () => {}))
     await new Promise<void>((resolve) => deaf.listen(0, '127.0.0.1', resolve))

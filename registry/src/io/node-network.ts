@@ -42,6 +42,7 @@ const nothing = new Uint8Array(0)
 
 type FrameReceiver = (bytes: Uint8Array, reply: Reply, from?: Seemingly) => void
 type DatagramReceiver = (bytes: Uint8Array, from?: Seemingly) => void
+type LostReceiver = (to: Address, reason: Error) => void
 
 interface Outgoing {
   socket: Socket
@@ -76,6 +77,7 @@ export class NodeNetwork implements Network {
   /** Frames that came before anybody asked for them: a node listens before it has read its log. */
   readonly #early = new Map<Channel, { frame: Uint8Array; reply: Reply; from: Seemingly }[]>()
   readonly #datagramReceivers = new Map<Channel, DatagramReceiver>()
+  readonly #lostReceivers = new Map<Channel, LostReceiver>()
   readonly #watch: NodeJS.Timeout
   #closed = false
 
@@ -158,6 +160,10 @@ export class NodeNetwork implements Network {
     this.#early.delete(channel)
     // Never inside the receiver's own call.
     for (const { frame, reply, from } of early) queueMicrotask(() => this.#receive(channel, frame, reply, from))
+  }
+
+  onLost(channel: Channel, lost: LostReceiver): void {
+    this.#lostReceivers.set(channel, lost)
   }
 
   /** Stops listening, lets what was written leave for at most half a second, and closes every socket. */
@@ -250,7 +256,11 @@ export class NodeNetwork implements Network {
       () => socket.destroy(unconnected(`no connection to ${addressText(to)} within ${this.#limits.connectTimeout} ms`)),
       this.#limits.connectTimeout,
     )
-    socket.on('connect', () => clearTimeout(timer))
+    let connected = false
+    socket.on('connect', () => {
+      clearTimeout(timer)
+      connected = true
+    })
     const reply: Reply = (bytes) => this.frame(channel, to, bytes)
     this.#read(channel, socket, (frame) => {
       connection.askedAt = undefined
@@ -260,11 +270,17 @@ export class NodeNetwork implements Network {
     })
     socket.on('close', () => {
       clearTimeout(timer)
-      if (this.#outgoing.get(key) === connection) this.#outgoing.delete(key)
       const reason = socket.errored as NodeJS.ErrnoException | null
       const words = reason?.code === strangerCode ? reason.message : 'the connection was closed without an answer'
       for (const failed of connection.strangers ?? []) this.#fail(failed, stranger(words))
       connection.strangers = undefined
+      // Else another one has taken its place, and what is owed is owed there.
+      if (this.#outgoing.get(key) !== connection) return
+      this.#outgoing.delete(key)
+      if (connected) {
+        const lost = reason ?? new Error('the connection was closed')
+        this.#give(() => this.#lostReceivers.get(channel)?.(to, lost))
+      }
     })
     return connection
   }

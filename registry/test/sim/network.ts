@@ -24,6 +24,7 @@ export const calm: NetworkFaults = { loss: 0, duplicate: 0, delayMin: 0.2, delay
 
 type FrameReceiver = (bytes: Uint8Array, reply: Reply) => void
 type DatagramReceiver = (bytes: Uint8Array) => void
+type LostReceiver = (to: Address, reason: Error) => void
 
 /** What an address is called, worked out once. */
 interface Route {
@@ -40,9 +41,12 @@ interface Station {
   alive: boolean
   frames: Map<Channel, FrameReceiver>
   datagrams: Map<Channel, DatagramReceiver>
+  lost: Map<Channel, LostReceiver>
 }
 
 interface Connection {
+  channel: Channel
+  address: Address
   from: string
   to: string
   fromLife: number
@@ -86,6 +90,7 @@ export class SimulatedNetwork {
       routes: new Map(),
       frames: new Map(),
       datagrams: new Map(),
+      lost: new Map(),
     }
     this.#stations.set(node, station)
     // It may have moved: nobody answers where it was.
@@ -98,6 +103,7 @@ export class SimulatedNetwork {
       frame: (channel, to, bytes, onFailed) => this.#frame(station, channel, to, bytes, onFailed),
       onDatagram: (channel, receive) => station.datagrams.set(channel, receive),
       onFrame: (channel, receive) => station.frames.set(channel, receive),
+      onLost: (channel, lost) => station.lost.set(channel, lost),
     }
   }
 
@@ -106,7 +112,7 @@ export class SimulatedNetwork {
     const station = this.#stations.get(node)
     if (station !== undefined) station.alive = false
     for (const connection of this.#connections.values()) {
-      if (connection.from === node || connection.to === node) connection.broken = true
+      if (connection.from === node || connection.to === node) this.#break(connection)
     }
   }
 
@@ -135,7 +141,7 @@ export class SimulatedNetwork {
 
   breakConnections(chance: number): void {
     for (const connection of this.#connections.values()) {
-      if (this.#wires.random.chance(chance)) connection.broken = true
+      if (this.#wires.random.chance(chance)) this.#break(connection)
     }
   }
 
@@ -212,6 +218,8 @@ export class SimulatedNetwork {
     }
     if (connection === undefined) {
       connection = {
+        channel,
+        address: to,
         from: from.node,
         to: owner,
         fromLife: from.life,
@@ -221,7 +229,7 @@ export class SimulatedNetwork {
       }
       this.#connections.set(key, connection)
     }
-    if (random.chance(this.faults.loss / 100)) connection.broken = true
+    if (random.chance(this.faults.loss / 100)) this.#break(connection)
     this.#carry(connection, 'there', channel, copyOf(bytes), fail)
   }
 
@@ -246,7 +254,7 @@ export class SimulatedNetwork {
         !station.alive ||
         station.life !== life
       ) {
-        connection.broken = true
+        this.#break(connection)
         // Whether the sender learns of it is chance: the kernel had taken the bytes.
         if (random.chance(0.5)) fail('the connection was lost')
         else this.lost++
@@ -258,6 +266,21 @@ export class SimulatedNetwork {
         this.#carry(connection, way === 'there' ? 'back' : 'there', channel, copyOf(answer), () => {})
       }
       station.frames.get(channel)?.(bytes, reply)
+    })
+  }
+
+  /** Who made it learns of it, or not: a machine that is gone says nothing. Not while it is cut off. */
+  #break(connection: Connection): void {
+    if (connection.broken) return
+    connection.broken = true
+    const { random } = this.#wires
+    if (random.chance(0.3)) return
+    const { from, to, fromLife, channel, address } = connection
+    this.#wires.at(this.#arrival(to, from), () => {
+      const station = this.#stations.get(from)
+      if (station === undefined || station.life !== fromLife || !this.#isCurrent(station) || this.isCut(to, from))
+        return
+      station.lost.get(channel)?.(address, new Error('the connection was lost'))
     })
   }
 

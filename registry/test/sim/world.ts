@@ -178,6 +178,7 @@ export class World {
       ...network,
       onDatagram: (channel, receive) => network.onDatagram(channel, (bytes) => later(() => receive(bytes))),
       onFrame: (channel, receive) => network.onFrame(channel, (bytes, reply) => later(() => receive(bytes, reply))),
+      onLost: (channel, lost) => network.onLost(channel, (to, reason) => later(() => lost(to, reason))),
     }
   }
 
