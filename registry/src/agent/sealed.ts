@@ -110,6 +110,10 @@ export class SealedChannel implements Network {
     this.#onFrame = receive
   }
 
+  onLost(_channel: Channel, lost: (to: Address, reason: Error) => void): void {
+    this.#io.network.onLost(this.#channel, lost)
+  }
+
   /** Frames for `Peers`: sealed whenever there is a key, and taken only so. */
   readonly requests: Pick<Network, 'frame'> & { onFrame(receive: (bytes: Uint8Array, reply: Reply) => void): void } = {
     frame: (_channel, to, bytes, onFailed) => this.#send(to, this.#leaving('frame', bytes, true), onFailed),

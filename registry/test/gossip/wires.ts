@@ -54,6 +54,7 @@ export class Wires {
       onFrame: (_channel, receive) => {
         onFrame = receive
       },
+      onLost: () => {},
     }
     const io = {
       clock: { now: () => this.now, wall: () => 0 },
