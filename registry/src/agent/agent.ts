@@ -85,7 +85,7 @@ export class Agent implements AgentSurface {
   /** Reads the data directory, takes up the log and the pools. @throws Corrupt, and whatever the disk says */
   static async open(io: Io, options: AgentOptions): Promise<Agent> {
     await io.disk.lock()
-    const nodeFile = await openNodeFile(io, options.nodeId)
+    const nodeFile = await openNodeFile(io, options.nodeId, options.rejoinAfterLeave)
     let wake = () => {}
     const local = await Local.open(io, () => wake(), options.server ? consulServiceId : undefined)
     const keyrings = await openKeyrings(io, options)
@@ -309,7 +309,7 @@ export class Agent implements AgentSurface {
         this.#io.log('warn', 'consul', `the leader did not confirm that this server may go: ${error.message}`)
       })
     }
-    await Promise.all([this.#nodeFile.keepMembers([]), this.#nodeFile.keepWan([])])
+    await this.#nodeFile.keepLeft()
     this.#departed()
   }
 

@@ -11,7 +11,7 @@ const file = 'node.json'
 const formatVersion = 1
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
-type Field = 'format' | 'id' | 'members' | 'wan' | 'cluster' | 'voters' | 'former'
+type Field = 'format' | 'id' | 'members' | 'wan' | 'left' | 'cluster' | 'voters' | 'former'
 
 export interface NodeFile {
   readonly id: NodeId
@@ -37,6 +37,8 @@ export interface NodeFile {
   keepMembers(members: string[]): Promise<void>
   /** The same for servers of other datacenters. */
   keepWan(wan: WanAddress[]): Promise<void>
+  /** This agent has left: the next start does not look for those it knew, unless it is told to rejoin. */
+  keepLeft(): Promise<void>
   /** The same for the cluster; a disk that fails will fail the log as well. There is a log of it: `former` is over. */
   keepCluster(cluster: string, voters: number): Promise<void>
   /** Another id from now on, durable when this resolves: this server has lost what it promised under the one it had. */
@@ -44,8 +46,12 @@ export interface NodeFile {
   flush(): Promise<void>
 }
 
-/** Makes an id at the first start. @throws Corrupt, TooNew */
-export async function openNodeFile(io: Io, given: NodeId | undefined): Promise<NodeFile> {
+/**
+ * Makes an id at the first start.
+ * @param rejoin those known before are looked for also after an explicit leave (`rejoin_after_leave`)
+ * @throws Corrupt, TooNew
+ */
+export async function openNodeFile(io: Io, given: NodeId | undefined, rejoin = false): Promise<NodeFile> {
   const loaded = (await loadJson(io.disk, file)) as Partial<Record<Field, unknown>> | undefined
   if (typeof loaded?.format === 'number' && loaded.format > formatVersion) {
     throw new TooNew(`${file} in the data directory`, loaded.format, formatVersion)
@@ -54,13 +60,18 @@ export async function openNodeFile(io: Io, given: NodeId | undefined): Promise<N
     throw new Corrupt(`${file} in the data directory holds no node id; restore it, or remove it to be a new node`)
   }
   let id = given ?? (loaded?.id as NodeId | undefined) ?? io.random.uuid()
-  let members = Array.isArray(loaded?.members) ? loaded.members.filter((member) => typeof member === 'string') : []
-  let wan = wanAddresses(loaded?.wan)
+  // Serf, too, forgets them at the first start that does not rejoin, and not when it leaves.
+  const forgotten = loaded?.left === true && !rejoin
+  let left = false
+  let members: string[] = []
+  if (!forgotten && Array.isArray(loaded?.members)) members = loaded.members.filter((each) => typeof each === 'string')
+  let wan = forgotten ? [] : wanAddresses(loaded?.wan)
   let cluster = typeof loaded?.cluster === 'string' ? loaded.cluster : ''
   let voters = typeof loaded?.voters === 'number' ? loaded.voters : 0
   let former = typeof loaded?.former === 'string' ? (loaded.former as NodeId | '') : ''
   const fresh = loaded === undefined && given === undefined
-  const write = () => saveJson(io.disk, file, { format: formatVersion, id, members, wan, cluster, voters, former })
+  const write = () =>
+    saveJson(io.disk, file, { format: formatVersion, id, members, wan, left, cluster, voters, former })
   let saving: Promise<void> = Promise.resolve()
   let stale = false
   const save = () => {
@@ -82,7 +93,7 @@ export async function openNodeFile(io: Io, given: NodeId | undefined): Promise<N
     given: given !== undefined,
     before: (loaded?.id as NodeId | undefined) ?? '',
     begin: async () => {
-      if (loaded?.id !== id) await write()
+      if (loaded?.id !== id || loaded.left === true) await write()
     },
     get members() {
       return members
@@ -107,6 +118,10 @@ export async function openNodeFile(io: Io, given: NodeId | undefined): Promise<N
     keepWan(wanted) {
       if (JSON.stringify(wanted) === JSON.stringify(wan)) return saving
       wan = wanted
+      return save()
+    },
+    keepLeft() {
+      left = true
       return save()
     },
     keepCluster(wanted, votersNow) {

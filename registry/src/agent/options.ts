@@ -26,6 +26,10 @@ export interface AgentOptions {
     /** Default: true. */
     keepFile?: boolean
   }
+  /** After an explicit leave, too, the members of former times are looked for. */
+  rejoinAfterLeave?: boolean
+  /** All addresses of a host's name; rejects with the system's error. Without it, names are left to the network. */
+  resolve?: (host: string) => Promise<string[]>
   rpcHold: Millis
   /** How autopilot behaves until somebody sets it; Consul's defaults. */
   autopilot?: AutopilotConfiguration

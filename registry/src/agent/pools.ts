@@ -4,15 +4,18 @@
  */
 import { Refused } from '../errors.ts'
 import { Gossip, type GossipEvent, lanConfig, wanConfig } from '../gossip/gossip.ts'
-import { addressText, parseAddress } from '../io/address.ts'
+import { addressText } from '../io/address.ts'
 import type { Io, Network } from '../io/io.ts'
+import { Repeats } from '../io/repeats.ts'
 import type { Member, Millis, NodeName } from '../model.ts'
 import { type Candidate, serverOf } from './bootstrap.ts'
 import type { Deadlines } from './deadlines.ts'
+import { joinTargets } from './join-targets.ts'
 import type { Keyrings } from './keyring-file.ts'
 import { Membership } from './membership.ts'
 import type { NodeFile } from './node-file.ts'
 import type { AgentOptions } from './options.ts'
+import { unreachable } from './reach.ts'
 import { SealedChannel } from './sealed.ts'
 import type { Pool } from './surface.ts'
 import { WanJoins } from './wan-joins.ts'
@@ -32,6 +35,7 @@ const rejoinInterval: Millis = 5_000
 
 export class Pools {
   readonly #options: PoolsOptions
+  readonly #repeats: Repeats
   readonly lan: Membership
   /** Servers only. */
   readonly wan: Membership | undefined
@@ -43,6 +47,7 @@ export class Pools {
 
   constructor(options: PoolsOptions) {
     this.#options = options
+    this.#repeats = new Repeats(options.io.log)
     const { verifyIncoming = true, verifyOutgoing = true } = options.agent.encrypt ?? {}
     const channel = (pool: Pool) =>
       new SealedChannel(options.io, pool, options.keyrings[pool]?.keyring, { verifyIncoming, verifyOutgoing })
@@ -82,6 +87,7 @@ export class Pools {
   }
 
   tick(): void {
+    this.#repeats.tick(this.#options.io.clock.now())
     this.lan.tick()
     this.wan?.tick()
   }
@@ -114,10 +120,11 @@ export class Pools {
     const membership = pool === 'lan' ? this.lan : this.wan
     if (membership === undefined) throw new Refused('Must be a server to join WAN cluster')
     const port = this.#options.agent.advertise[pool].port
-    const targets = addresses.map((text) => parseAddress(text, port))
+    const { targets, failures: unknown } = await joinTargets(addresses, port, this.#options.agent.resolve)
     const outcomes = await Promise.allSettled(targets.map((target) => membership.join(target)))
-    const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as Error] : []))
-    const joined = outcomes.length - failures.length
+    const refused = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as Error] : []))
+    const failures = [...unknown, ...refused]
+    const joined = outcomes.length - refused.length
     if (joined === 0 && failures.length > 0) {
       const count = failures.length === 1 ? '1 error' : `${failures.length} errors`
       const list = failures.map(({ message }) => `\t* ${message}\n`).join('')
@@ -175,10 +182,7 @@ export class Pools {
         tags: this.#tags(pool),
         config: { ...(pool === 'lan' ? lanConfig : wanConfig), ...gossip?.[pool] },
         random: io.random,
-        allow: (_name, tags) =>
-          pool === 'wan' || tags.dc === datacenter
-            ? undefined
-            : `it is of datacenter "${tags.dc}" and this pool of "${datacenter}"`,
+        allow: (member, tags) => stranger(pool, datacenter, member, tags),
       },
       io.clock.now(),
     )
@@ -210,12 +214,27 @@ export class Pools {
     void this.#options.nodeFile.keepMembers(others.slice(0, membersKept).map(({ address }) => addressText(address)))
   }
 
+  #logRefuted(pool: Pool, name: string): void {
+    const { io, agent } = this.#options
+    if (name !== (pool === 'lan' ? agent.name : `${agent.name}.${agent.datacenter}`)) {
+      io.log('info', 'serf', `${name} refutes the suspicion`)
+      return
+    }
+    const words =
+      `Refuting a suspicion: others got no answer from this agent at ${addressText(agent.advertise[pool])}; ` +
+      'if this goes on, see that UDP and TCP get through to it, or choose another -advertise'
+    this.#repeats.warn(words, io.clock.now(), 'serf', words)
+  }
+
   #log(pool: Pool, event: GossipEvent): void {
     const { log } = this.#options.io
     if ('member' in event) {
       const { member } = event
       log('info', 'serf', `EventMember${memberWords[event.type]}: ${member.name} ${member.address.host}`)
-      const { datacenter } = this.#options.agent
+      const { datacenter, advertise, name } = this.#options.agent
+      const own = member.name === name || member.name === `${name}.${datacenter}`
+      const doubt = own || event.type !== 'join' ? undefined : unreachable(advertise[pool], member.address, member.name)
+      if (doubt !== undefined) this.#repeats.warn(doubt, this.#options.io.clock.now(), 'serf', doubt)
       const server = pool === 'lan' ? serverOf(member, datacenter) : undefined
       if (server !== undefined && event.type !== 'update') {
         const where = `${member.name} (Addr: ${addressText(server.rpc)}) (DC: ${datacenter})`
@@ -223,13 +242,26 @@ export class Pools {
       }
     } else if (event.type === 'warning') log('warn', 'serf', event.reason)
     else if (event.type === 'suspect') log('info', 'serf', `Suspect ${event.name} has failed, no acks received`)
-    else if (event.type === 'refuted') log('info', 'serf', `${event.name} refutes the suspicion`)
+    else if (event.type === 'refuted') this.#logRefuted(pool, event.name)
     else if (event.type === 'conflict') {
       const { name, ours, other } = event
       const addresses = `${addressText(ours.address)} and ${addressText(other.address)}`
       log('warn', 'serf', `Conflicting address for ${name}: ${addresses}`)
     }
   }
+}
+
+/** Why that member does not belong into the pool; undefined: it does. Both sides hear it. */
+function stranger(pool: Pool, datacenter: string, name: string, tags: Record<string, string>): string | undefined {
+  // Servers say in the LAN pool where their WAN port is, and only there.
+  const ofLan = tags.role !== 'consul' || tags.wan_join_port !== undefined
+  if (pool === 'wan') {
+    if (!ofLan) return undefined
+    return `"${name}" is of a LAN pool and this is a WAN port: join a gossip port (8301), or from a server with -wan`
+  }
+  if (!ofLan) return `"${name}" is of the WAN pool and this is a LAN port: join the WAN port of a server (8302)`
+  if (tags.dc === datacenter) return undefined
+  return `it is of datacenter "${tags.dc}" and this pool of "${datacenter}": start it with -datacenter=${datacenter}, or join servers with -join-wan`
 }
 
 const memberWords = { join: 'Join', leave: 'Leave', failed: 'Failed', update: 'Update', reap: 'Reap' } as const

@@ -12,7 +12,7 @@ import { type NodeIo, openIo } from '../io/node.ts'
 import type { Millis } from '../model.ts'
 import { type AgentConfig, configure } from './config.ts'
 import { logger } from './log.ts'
-import { machine } from './machine.ts'
+import { machine, resolveHost } from './machine.ts'
 import { consulVersion } from './version.ts'
 
 const tickInterval: Millis = 100
@@ -125,6 +125,7 @@ async function run(config: AgentConfig, { log, open, banner, closers, signals }:
   banner('')
   open()
   for (const warning of config.warnings) log('warn', 'agent', warning)
+  for (const note of config.notes) log('info', 'agent', note)
   const retrying = retries(config).map((retry) => retryJoin(retry, agent, log))
   const given = await Promise.race([stopped, ...retrying, agentLeft(agent)])
   return given
@@ -159,6 +160,8 @@ function agentOptions(config: AgentConfig, io: NodeIo): AgentOptions {
       heartbeatInterval: 100 * multiplier,
     },
     encrypt: config.encrypt,
+    rejoinAfterLeave: config.rejoinAfterLeave,
+    resolve: resolveHost,
     rpcHold: config.rpcHold,
     autopilot: config.autopilot,
     checkUpdateInterval: config.checkUpdateInterval,

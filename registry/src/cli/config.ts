@@ -2,13 +2,13 @@
  * From flags and files to one checked configuration. Defaults, then files in order, then flags; lists add up. Every
  * mistake is found before any is reported, so that one run of the command shows them all.
  */
-import { isIP } from 'node:net'
 import { keyOf } from '../agent/keyring.ts'
 import type { BadRequest } from '../errors.ts'
 import { parseDuration } from '../health/duration.ts'
 import { parseAddress } from '../io/address.ts'
 import type { AutopilotConfiguration, Millis } from '../model.ts'
 import { type Flag, flagsHelp, parseFlags, truthOf } from './flags.ts'
+import { advertiseAddress, advertiseNews, oneAddress, unspecified } from './interfaces.ts'
 import { type Key, type Option, options, retiredFlags, specialFlags } from './options.ts'
 
 /** What the process asks the machine for; given as plain functions so that tests can answer. */
@@ -47,6 +47,7 @@ export interface AgentConfig {
   retryJoinWan: string[]
   retryIntervalWan: Millis
   retryMaxWan: number
+  rejoinAfterLeave: boolean
   recursors: string[]
   ports: { dns: number; http: number; rpc: number; server: number; serfLan: number; serfWan: number }
   /** Whether -rpc-port was given: a port not asked for that is taken is only worth a warning. */
@@ -72,6 +73,8 @@ export interface AgentConfig {
   }
   dev: boolean
   warnings: string[]
+  /** Worth knowing, and in most cases meant so. */
+  notes: string[]
 }
 
 export type Configured = { config: AgentConfig } | { mistakes: string[] } | { help: string }
@@ -322,11 +325,14 @@ function check(values: Values, checking: Checking): AgentConfig {
   const dataDir = text('data_dir')
   if (dataDir === '' && !dev) mistakes.push('data_dir cannot be empty')
   const bind = oneAddress('bind_addr', text('bind_addr'), machine, mistakes)
-  const advertise = advertised(text('advertise_addr'), bind, machine, mistakes)
+  const advertise = advertiseAddress(text('advertise_addr'), bind, machine, mistakes)
   const advertiseWan =
     text('advertise_addr_wan') === ''
       ? advertise
       : oneAddress('advertise_addr_wan', text('advertise_addr_wan'), machine, mistakes)
+  unspecified('advertise_addr_wan', advertiseWan, mistakes)
+  const notes: string[] = []
+  advertiseNews({ bind, advertise, machine, warnings, notes })
   const clients = text('client_addr')
     .split(/\s+(?![^{]*\}\})/)
     .filter((client) => client !== '')
@@ -400,6 +406,7 @@ function check(values: Values, checking: Checking): AgentConfig {
     retryJoinWan: list('retry_join_wan'),
     retryIntervalWan: duration('retry_interval_wan', text('retry_interval_wan'), 1),
     retryMaxWan: number('retry_max_wan'),
+    rejoinAfterLeave: truth('rejoin_after_leave'),
     recursors: list('recursors'),
     ports,
     rpcAsked,
@@ -441,6 +448,7 @@ function check(values: Values, checking: Checking): AgentConfig {
     },
     dev,
     warnings,
+    notes,
   }
 }
 
@@ -499,47 +507,4 @@ function checkPorts(values: Values, ports: AgentConfig['ports'], mistakes: strin
     if (other !== undefined) mistakes.push(`${key} and ${other} are both ${port}; give each its own port`)
     else taken.set(port, key)
   }
-}
-
-const privateAddress = /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.)/
-
-/** An IP address, or one of the go-sockaddr templates that Consul's users write. */
-function oneAddress(key: string, given: string, machine: Machine, mistakes: string[]): string {
-  const template = /^\{\{\s*(?<name>\w+)(?:\s+"(?<argument>[^"]*)")?\s*\}\}$/.exec(given)?.groups
-  if (template === undefined) {
-    const bare = given.replace(/^\[(.*)\]$/, '$1')
-    if (isIP(bare) !== 0) return bare
-    mistakes.push(`${key}: expected an IP address or a template such as {{ GetPrivateIP }}, received "${given}"`)
-    return given
-  }
-  const found = machine.addresses().filter(({ interface: name, address }) => {
-    if (address.includes(':')) return false
-    if (template.name === 'GetInterfaceIP') return name === template.argument
-    if (template.name === 'GetPrivateIP') return privateAddress.test(address)
-    return template.name === 'GetPublicIP' && !privateAddress.test(address)
-  })
-  const first = found[0]
-  if (first !== undefined) return first.address
-  mistakes.push(`${key}: ${given} names no address of this host`)
-  return given
-}
-
-function advertised(given: string, bind: string, machine: Machine, mistakes: string[]): string {
-  if (given !== '') {
-    const address = oneAddress('advertise_addr', given, machine, mistakes)
-    if (['0.0.0.0', '::'].includes(address)) mistakes.push('Advertise address cannot be 0.0.0.0, :: or [::]')
-    return address
-  }
-  if (bind !== '0.0.0.0' && bind !== '::') return bind
-  const candidates = machine.addresses().filter(({ address }) => privateAddress.test(address))
-  if (candidates.length > 1) {
-    const found = candidates.map(({ interface: name, address }) => `${address} on ${name}`).join(', ')
-    mistakes.push(
-      `Multiple private IPv4 addresses found. Please configure one with 'bind' and/or 'advertise'. Found: ${found}`,
-    )
-  }
-  if (candidates.length === 0) {
-    mistakes.push("No private IPv4 address found. Please configure one with 'bind' and/or 'advertise'.")
-  }
-  return candidates[0]?.address ?? ''
 }

@@ -149,6 +149,13 @@ export const options = [
     help: 'Attempts of -retry-join before giving up; 0 is for ever.',
   },
   {
+    key: 'rejoin_after_leave',
+    flag: 'rejoin',
+    kind: 'boolean',
+    default: false,
+    help: 'Look for the members known before also after an explicit leave. An agent that did not leave always does.',
+  },
+  {
     key: 'retry_join_wan',
     flag: 'retry-join-wan',
     kind: 'list',
@@ -333,6 +340,5 @@ export const retiredFlags: readonly Flag[] = [
   { name: 'atlas-join', takes: 'nothing', help: 'Ignored.' },
   { name: 'protocol', takes: 'value', help: 'Ignored: there is one protocol.' },
   { name: 'raft-protocol', takes: 'value', help: 'Ignored: there is one protocol.' },
-  { name: 'rejoin', takes: 'nothing', help: 'Ignored: an agent that did not leave always rejoins.' },
   { name: 'disable-host-node-id', takes: 'nothing', help: 'Ignored: ids are never taken from the host.' },
 ]

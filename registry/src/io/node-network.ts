@@ -5,7 +5,7 @@
  * within `silenceMax`, for TCP alone would repeat itself for minutes and keep the frames of a healed network waiting.
  */
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
-import { type AddressInfo, connect, createServer, isIPv6, type Server, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, isIPv4, isIPv6, type Server, type Socket } from 'node:net'
 import { BadRequest } from '../errors.ts'
 import type { Address, Millis } from '../model.ts'
 import { addressText } from './address.ts'
@@ -71,6 +71,8 @@ export class NodeNetwork implements Network {
   readonly #limits: NetworkLimits
   readonly #servers: Server[] = []
   readonly #datagrams = new Map<Channel, UdpSocket>()
+  /** Channels whose datagram socket is one of IPv6. */
+  readonly #wide = new Set<Channel>()
   readonly #incoming = new Set<Socket>()
   readonly #outgoing = new Map<string, Outgoing>()
   readonly #frameReceivers = new Map<Channel, FrameReceiver>()
@@ -118,7 +120,9 @@ export class NodeNetwork implements Network {
   datagram(channel: Channel, to: Address, bytes: Uint8Array): void {
     const socket = this.#datagrams.get(channel)
     if (socket === undefined || this.#closed) return
-    socket.send(bytes, to.port, to.host, (error) => {
+    // A socket of IPv6 reaches IPv4 by mapped addresses only.
+    const host = this.#wide.has(channel) && isIPv4(to.host) ? `::ffff:${to.host}` : to.host
+    socket.send(bytes, to.port, host, (error) => {
       if (error) this.#log('trace', 'network', 'datagram not sent', { to: addressText(to), error: error.message })
     })
   }
@@ -200,6 +204,7 @@ export class NodeNetwork implements Network {
   }
 
   #listenUdp(channel: Channel, address: Address): Promise<UdpSocket> {
+    if (isIPv6(address.host)) this.#wide.add(channel)
     const socket = createSocket({ type: isIPv6(address.host) ? 'udp6' : 'udp4', recvBufferSize: 1024 * 1024 })
     socket.on('message', (bytes, { address: host, port }) => {
       this.#give(() => this.#datagramReceivers.get(channel)?.(bytes, addressText({ host, port })))
