@@ -2,13 +2,15 @@
  * Requests to another agent that may take minutes there, as a blocking query in another datacenter does. The reply comes
  * when there is one. Meanwhile the asker says once a second, for all its requests to that agent together, which of them
  * it still wants: an agent that is gone is noticed by that, and a connection in use is not closed as idle. On the other
- * side, work that nobody wants any more is broken off.
+ * side, work that nobody wants any more is broken off. A long `body` of a result is fetched in parts, so that no single
+ * frame keeps a slow connection from everybody else, that list included.
  */
 import { BadRequest, Busy, Unanswered } from '../errors.ts'
 import { addressText } from '../io/address.ts'
 import type { Io } from '../io/io.ts'
 import type { Address, Millis } from '../model.ts'
 import type { Deadlines } from './deadlines.ts'
+import { Parts } from './parts.ts'
 import type { Peers } from './peers.ts'
 import { fields } from './serving.ts'
 
@@ -49,6 +51,7 @@ export class LongRequests {
   readonly #waiting = new Map<string, { to: Address; requests: Map<number, AbortController> }>()
   readonly #answers = new Map<string, LongAnswer>()
   readonly #open = new Map<string, { abandon: AbortController; wantedAt: Millis }>()
+  readonly #parts: Parts
 
   constructor(options: LongRequestsOptions) {
     this.#options = options
@@ -57,6 +60,7 @@ export class LongRequests {
     peers.answer('long', (body) => this.#begin(body))
     peers.answer('long.wanted', (body) => this.#wanted(body))
     peers.answer('long.end', (body) => this.#end(body))
+    this.#parts = new Parts(options)
   }
 
   /** How many requests of ours are under way, to everybody. */
@@ -67,6 +71,18 @@ export class LongRequests {
   /** How many requests of others are being worked on. */
   get open(): number {
     return this.#open.size
+  }
+
+  /** How many bytes of answers wait to be fetched. */
+  get keptBytes(): number {
+    return this.#parts.keptBytes
+  }
+
+  /** Whether that agent answers. */
+  async reaches(to: Address, timeout: Millis): Promise<boolean> {
+    const listed: Listed = { asker: this.#asker, ids: [] }
+    const answered = () => true
+    return this.#options.peers.ask(to, 'long.wanted', listed, timeout).then(answered, () => false)
   }
 
   /** From now on long requests for `method` are answered by `answer`. */
@@ -95,7 +111,10 @@ export class LongRequests {
     abandoned?.addEventListener('abort', abandon)
     try {
       const begin: Begin = { asker: this.#asker, id, method, body }
-      return await peers.ask(to, 'long', begin, within, given.signal)
+      const result = await peers.ask(to, 'long', begin, within, given.signal)
+      // The other side works on it no more: it is not to be on the list.
+      line.requests.delete(id)
+      return await this.#parts.joined(to, result, given.signal)
     } finally {
       abandoned?.removeEventListener('abort', abandon)
       line.requests.delete(id)
@@ -146,7 +165,7 @@ export class LongRequests {
     this.#open.set(key, work)
     const cancel = this.#watch(work)
     try {
-      return await answer(begin.body, work.abandon.signal)
+      return this.#parts.split(await answer(begin.body, work.abandon.signal))
     } finally {
       cancel()
       this.#open.delete(key)

@@ -3,8 +3,9 @@
  * its rpc channel; any other agent has a server of its own datacenter do that. Whoever is asked from elsewhere answers
  * itself and never asks on, so nothing goes in circles.
  *
- * A datacenter that is lost costs its askers a moment and nobody else anything: a server that failed is left out for a
- * while, one that gossip holds for failed is not asked at all, and no more than `requestsMax` wait for one datacenter.
+ * A datacenter that is lost costs those who ask first a moment, and nobody else anything: a server that did not answer is
+ * left out until it does, which is asked apart from anybody's request; one that gossip holds for failed is not asked at
+ * all; and no more than `requestsMax` wait for one datacenter.
  */
 import {
   BadRequest,
@@ -47,8 +48,10 @@ export interface RemoteOptions {
 
 /** Of one datacenter. */
 const requestsMax = 1024
-/** A server that could not be reached is left out for this long. */
-const leftOut: Millis = 3_000
+/** A server that did not answer is asked so soon whether it does again, and each time later, up to … */
+const trialMin: Millis = 500
+const trialMax: Millis = 5_000
+const trialTimeout: Millis = 2_500
 /** After so long without an answer no further server is tried. */
 const tryingMax: Millis = 4_000
 /** What a request takes besides what it waits for: the way, and a busy server. */
@@ -74,8 +77,8 @@ interface Errand {
 export class Remote implements ElsewhereSurface {
   readonly #options: RemoteOptions
   readonly #requests: LongRequests
-  /** Until when servers that could not be reached are left out, and why, by address. */
-  readonly #failed = new Map<string, { until: Millis; reason: string }>()
+  /** Why servers are left out, by address. */
+  readonly #failed = new Map<string, string>()
   readonly #inFlight = new Map<string, number>()
   #answer: TravelAnswer | undefined
 
@@ -185,30 +188,24 @@ export class Remote implements ElsewhereSurface {
     repeatable: boolean,
     ask: (to: Address) => Promise<unknown>,
   ): Promise<unknown> {
-    const { clock, log } = this.#options.io
+    const { clock } = this.#options.io
     const began = clock.now()
-    let reason = 'no server of it is known'
+    let reason = ''
     for (const { name, rpc } of targets) {
       const where = addressText(rpc)
       const failed = this.#failed.get(where)
-      if (failed !== undefined && clock.now() < failed.until) {
-        reason = `${name}: ${failed.reason}`
+      if (failed !== undefined) {
+        reason = `${name}: ${failed}`
         continue
       }
       try {
-        const answer = await ask(rpc)
-        this.#failed.delete(where)
-        return answer
+        return await ask(rpc)
       } catch (caught) {
         const error = caught as Error
         const stopping = error instanceof Stopped && !this.#options.deadlines.stopped
         if (!(error instanceof Unreachable || error instanceof Unanswered || stopping)) throw error
         reason = `${name}: ${error.message}`
-        this.#failed.set(where, { until: clock.now() + leftOut, reason: error.message })
-        log('warn', 'rpc', `a server of datacenter ${datacenter} does not answer`, {
-          server: name,
-          error: error.message,
-        })
+        this.#leaveOut(rpc, error.message, datacenter)
         if (error instanceof Unanswered && !repeatable) {
           const words = `the request may or may not have been done in datacenter ${datacenter}: ${reason}`
           throw new LeadershipLost(`${words}; look before you send it again`, { cause: error })
@@ -216,7 +213,37 @@ export class Remote implements ElsewhereSurface {
         if (clock.now() - began >= tryingMax) break
       }
     }
+    if (targets.length === 0) throw new DatacenterLost('No known Consul servers')
     throw new DatacenterLost(`datacenter ${datacenter} cannot be reached: ${reason}`)
+  }
+
+  /** Until it answers again, or is nobody whom one would ask. Of many requests that fail there the first is noted. */
+  #leaveOut(rpc: Address, reason: string, datacenter: string): void {
+    const { io, deadlines } = this.#options
+    const where = addressText(rpc)
+    if (this.#failed.has(where)) return
+    this.#failed.set(where, reason)
+    io.log('warn', 'rpc', `a server of datacenter ${datacenter} does not answer`, { server: where, error: reason })
+    const again = async () => {
+      for (let pause = trialMin; !deadlines.stopped; pause = Math.min(pause * 2, trialMax)) {
+        await deadlines.until(io.clock.now() + pause)
+        if (!this.#isCandidate(where) || (await this.#requests.reaches(rpc, trialTimeout))) break
+      }
+      this.#failed.delete(where)
+    }
+    void again()
+  }
+
+  /** Gossip knows it, and does not hold it for failed: then it is for gossip to say when it is back. */
+  #isCandidate(where: string): boolean {
+    const { wan, servers } = this.#options
+    const known = [
+      ...wan()
+        .filter(isLive)
+        .map((member) => targetOf(member).rpc),
+      ...servers(),
+    ]
+    return known.some((rpc) => addressText(rpc) === where)
   }
 
   async #counted<T>(datacenter: string, act: () => Promise<T>): Promise<T> {
