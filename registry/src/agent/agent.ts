@@ -21,6 +21,7 @@ import { AntiEntropy } from './anti-entropy.ts'
 import { Bootstrap, BootstrapPromise, serverOf } from './bootstrap.ts'
 import { openReplica } from './damaged-log.ts'
 import { Deadlines } from './deadlines.ts'
+import { Events } from './events.ts'
 import type { Following } from './following.ts'
 import { Forward } from './forward.ts'
 import { type Keyrings, openKeyrings } from './keyring-file.ts'
@@ -70,6 +71,7 @@ export class Agent implements AgentSurface {
   readonly local: LocalSurface
   readonly keys: Keys
   readonly operator: Operator
+  readonly events: Events
   readonly remote: Remote
   /** Resolves when this agent has left its pools; the process ends then. */
   readonly departed: Promise<void>
@@ -171,6 +173,13 @@ export class Agent implements AgentSurface {
       wan: () => this.#pools.members('wan'),
       servers: () => this.#pools.servers().map(({ rpc }) => rpc),
       hold: options.rpcHold,
+    })
+    this.events = new Events({
+      io,
+      deadlines: this.#deadlines,
+      node: options.name,
+      services: () => parts.local.services(),
+      gossip: (fire) => this.#pools.lan.fire(fire),
     })
     this.#antiEntropy = new AntiEntropy({
       io,
@@ -388,6 +397,7 @@ export class Agent implements AgentSurface {
     this.#observer?.stop()
     this.#pools.stop()
     this.keys.stop()
+    this.events.stop()
     const stopping = [this.#antiEntropy.stop(), this.#leading?.stop(), this.#bootstrap?.stop(), this.#replica?.stop()]
     this.#deadlines.stop()
     await Promise.all(stopping)
@@ -417,6 +427,7 @@ export class Agent implements AgentSurface {
   }
 
   #onEvent(pool: Pool, event: GossipEvent): void {
+    if (pool === 'lan' && event.type === 'userEvent') this.events.receive(event.event)
     if (pool !== 'lan' || !('member' in event)) return
     const server = serverOf(event.member, this.#options.datacenter)
     if (server !== undefined && (event.type === 'join' || event.type === 'update')) {

@@ -6,7 +6,7 @@ import { Refused } from '../errors.ts'
 import type { Gossip, GossipEvent } from '../gossip/gossip.ts'
 import { addressText } from '../io/address.ts'
 import type { Io, Reply } from '../io/io.ts'
-import type { Address, Member } from '../model.ts'
+import type { Address, Member, Millis, UserEvent } from '../model.ts'
 
 export class Membership {
   readonly gossip: Gossip
@@ -64,6 +64,13 @@ export class Membership {
     const known = this.gossip.forceLeave(name, prune, this.#io.clock.now())
     this.#flush()
     return known
+  }
+
+  /** A user event, told to this agent before this returns. @throws whatever `act` does */
+  fire(act: (gossip: Gossip, now: Millis) => UserEvent): UserEvent {
+    const fired = act(this.gossip, this.#io.clock.now())
+    this.#flush()
+    return fired
   }
 
   #receive(bytes: Uint8Array, reply: Reply | undefined): void {

@@ -77,6 +77,7 @@ function serf({ gossip }: Pool, channel: Encrypted): Group {
   const all = gossip.members()
   return {
     encrypted: String(channel?.keyring !== undefined),
+    event_time: String(gossip.eventClock),
     failed: String(all.filter(({ status }) => status === 'failed').length),
     health_score: String(gossip.health),
     left: String(all.filter(({ status }) => status === 'left').length),

@@ -20,6 +20,7 @@ import type {
 import type { Applied, Command } from '../store/command.ts'
 import type { Topic, View } from '../store/view.ts'
 import type { ElsewhereSurface } from './elsewhere.ts'
+import type { EventsSurface } from './events.ts'
 import type { KeysSurface } from './keys.ts'
 import type { OperatorSurface } from './operator.ts'
 
@@ -63,6 +64,7 @@ export interface AgentSurface {
   readonly keys: KeysSurface
   /** The servers: who they are and how well. */
   readonly operator: OperatorSurface
+  readonly events: EventsSurface
   /**
    * Through the log, from any node; resolves when this node's store has it.
    * @throws NoLeader when none was known for 7 s, LeadershipLost when the outcome is unknown, Refused when the state said no,

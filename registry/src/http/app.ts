@@ -10,6 +10,7 @@ import { agentEndpoints } from './agent.ts'
 import { catalogEndpoints } from './catalog.ts'
 import { answerTravelling, reaching } from './elsewhere.ts'
 import { type Answer, type Endpoint, empty, type HttpOptions, type Sent, text, type Verb } from './endpoint.ts'
+import { eventEndpoints } from './events.ts'
 import { failure } from './failure.ts'
 import { FetchedRequest, responseOf } from './fetched.ts'
 import { healthEndpoints } from './health.ts'
@@ -54,6 +55,7 @@ export function endpointsOf(surface: AgentSurface, options: HttpOptions): Endpoi
     ...statusEndpoints(surface),
     ...operatorEndpoints(surface),
     ...keyringEndpoints(surface),
+    ...eventEndpoints(surface, options),
     ...txnEndpoints(surface, options),
   ]
   return endpoints.map((endpoint) => reaching(endpoint, surface, options))

@@ -189,7 +189,7 @@ function blocking<T>(
  * @throws Abandoned when the client is gone; what `look` throws
  */
 export async function waiting<T>(
-  surface: AgentSurface,
+  surface: Pick<AgentSurface, 'changed'>,
   options: HttpOptions,
   wait: Millis,
   client: AbortSignal,

@@ -1,5 +1,6 @@
 /** What a `?filter` may select in an answer, with which operators, and how one comparison is carried out. */
 import { Refused } from '../errors.ts'
+import { BadPattern, compilePattern, type Pattern, PatternTooCostly } from '../pattern.ts'
 
 /** Named as Consul's messages name them; `contains` is `In` the other way round. */
 export type Operator = 'Equal' | 'Not Equal' | 'In' | 'Not In' | 'Is Empty' | 'Is Not Empty' | 'Matches' | 'Not Matches'
@@ -68,50 +69,27 @@ function coerced(shape: Shape, name: string, operator: Operator, value: string):
     if (/^(0|f|F|false|FALSE|False)$/.test(value)) return false
     throw refused('ParseBool')
   }
-  return operator === 'Matches' || operator === 'Not Matches' ? compilePattern(value) : value
+  return operator === 'Matches' || operator === 'Not Matches' ? patternOf(value) : value
 }
 
-/** Steps that one match may take at worst: a few milliseconds. */
-const matchStepsMax = 2e7
-
-/** An expression and how many repetitions are in it. */
-interface Pattern {
-  expression: RegExp
-  repetitions: number
-}
-
-/**
- * Go's expressions run in linear time, JavaScript's may not. So a group that repeats must not repeat or choose inside,
- * which leaves the length of the text to the power of the number of repetitions: `matches` bounds that. What Go does not
- * know (back references, look-around) or spells otherwise (named classes) is refused.
- */
-function compilePattern(pattern: string): Pattern {
-  const refused = (why: string) =>
-    badFilter(`Failed to compile regular expression ${JSON.stringify(pattern)}: error parsing regexp: ${why}`)
-  if (/\\[1-9k]/.test(pattern)) throw refused('invalid escape sequence')
-  if (/\(\?(?!:|i\))/.test(pattern) || pattern.includes('[[:')) throw refused('invalid or unsupported Perl syntax')
-  const outline = pattern.replace(/\\[\s\S]|\[\^?\]?(?:\\[\s\S]|[^\]\\])*\]/g, 'x').replaceAll('(?', '(')
-  if (outline.includes('[')) throw refused(`missing closing ]: \`${pattern.slice(pattern.lastIndexOf('['))}\``)
-  if (/\([^()]*[*+{|?][^()]*\)[*+{?]|\)[^()]*\)[*+{?]/.test(outline)) {
-    throw refused('repetition of a group that repeats or chooses is not supported by this version')
-  }
-  const insensitive = pattern.startsWith('(?i)')
+/** @throws Refused */
+function patternOf(text: string): Pattern {
   try {
-    const expression = new RegExp(insensitive ? pattern.slice(4) : pattern, insensitive ? 'i' : '')
-    return { expression, repetitions: outline.match(/[*+?{]/g)?.length ?? 0 }
+    return compilePattern(text)
   } catch (error) {
-    throw refused(error instanceof Error ? error.message : String(error))
+    if (!(error instanceof BadPattern)) throw error
+    throw badFilter(`Failed to compile regular expression ${JSON.stringify(text)}: ${error.message}`)
   }
 }
 
 /** @throws Refused when it could take too long */
-function matches({ expression, repetitions }: Pattern, text: string): boolean {
-  if (text.length ** (repetitions + 1) > matchStepsMax && repetitions > 0) {
-    throw new Refused(
-      `a text of ${text.length} characters is too long for an expression with ${repetitions} repetitions`,
-    )
+function matches(pattern: Pattern, text: string): boolean {
+  try {
+    return pattern.matches(text)
+  } catch (error) {
+    if (!(error instanceof PatternTooCostly)) throw error
+    throw new Refused(error.message, { cause: error })
   }
-  return expression.test(text)
 }
 
 type Compare = (found: unknown) => boolean

@@ -4,12 +4,14 @@
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { Deadlines } from '../../src/agent/deadlines.ts'
+import { Events } from '../../src/agent/events.ts'
 import { type KeyChange, Keyring } from '../../src/agent/keyring.ts'
 import { Keys } from '../../src/agent/keys.ts'
 import type { OperatorSurface } from '../../src/agent/operator.ts'
 import { SealedChannel } from '../../src/agent/sealed.ts'
 import type { AgentSurface, Fresh, LocalSurface, Written } from '../../src/agent/surface.ts'
 import { BadRequest, NoLeader, NoPath, NotFound, Refused } from '../../src/errors.ts'
+import { Gossip, lanConfig } from '../../src/gossip/gossip.ts'
 import { Checks } from '../../src/health/checks.ts'
 import { httpApp } from '../../src/http/app.ts'
 import { type Direct, directAnswers } from '../../src/http/direct.ts'
@@ -64,6 +66,7 @@ export class SingleNode {
   #index: Index = 4
   readonly #key: string | undefined
   #timers: { at: Millis; fire: () => void }[] = []
+  readonly events: Events
   readonly surface: AgentSurface
   readonly options: HttpOptions
   readonly app: ReturnType<typeof httpApp>
@@ -80,6 +83,7 @@ export class SingleNode {
       log: (level, _area, message, fields) => this.logged.push({ level, message, fields }),
       ...options,
     }
+    this.events = this.#userEvents()
     this.surface = this.#surface()
     this.app = httpApp(this.surface, this.options)
     this.direct = directAnswers(this.surface, this.options)
@@ -122,6 +126,33 @@ export class SingleNode {
     return { status: response.status, headers: response.headers, text, json: () => JSON.parse(text) }
   }
 
+  /** In a pool of one, whose news come back at once. */
+  #userEvents(): Events {
+    const { clock, random, log } = this.options
+    const deadlines = new Deadlines()
+    deadlines.at = (when, fire) => {
+      const timer = { at: when, fire }
+      this.#timers.push(timer)
+      return () => {
+        this.#timers = this.#timers.filter((other) => other !== timer)
+      }
+    }
+    const self = { name: 'golden', address: { host: '127.0.0.1', port: 18301 }, tags: {} }
+    const gossip = new Gossip({ ...self, config: lanConfig, random }, this.now)
+    const events: Events = new Events({
+      io: { clock, random, log } as unknown as Io,
+      deadlines,
+      node: self.name,
+      services: () => this.surface.local.services(),
+      gossip: (fire) => {
+        const fired = fire(gossip, this.now)
+        for (const news of gossip.ready().events) if (news.type === 'userEvent') events.receive(news.event)
+        return fired
+      },
+    })
+    return events
+  }
+
   #surface(): AgentSurface {
     const self = this
     const member = (name: string, port: number, own: Record<string, string>): Member => ({
@@ -148,6 +179,7 @@ export class SingleNode {
         return self.store
       },
       local: this.#local(),
+      events: this.events,
       keys: this.#keys(member('golden', 18301, tags), member('golden.dc1', 18302, tags)),
       operator: self.#operator(),
       async write(command) {
