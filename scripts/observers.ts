@@ -4,9 +4,12 @@
  *
  *   node scripts/observers.ts [--observers 100] [--servers 3] [--image] [--idle 20]
  *   node scripts/observers.ts --memory [--keys 100000] [--image]
+ *   node scripts/observers.ts --loss [--observers 10] [--image]
  *
  * --image: started as in the image (the bundle of `scripts/bundle.ts registry`), not as from the sources. --memory: one server
- * and one observer instead, empty, then with so many keys of 100 bytes and 100 services. Figures on one line each.
+ * and one observer instead, empty, then with so many keys of 100 bytes and 100 services. --loss: a follower of three servers
+ * stands still (SIGSTOP), then one is killed (SIGKILL), while a key is written 50 times a second: for how
+ * long nothing new came to the stores of the observers that followed it. Figures on one line each.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -23,6 +26,7 @@ const { values: asked } = parseArgs({
     idle: { type: 'string', default: '20' },
     keys: { type: 'string', default: '100000' },
     memory: { type: 'boolean', default: false },
+    loss: { type: 'boolean', default: false },
     image: { type: 'boolean', default: false },
   },
 })
@@ -208,6 +212,71 @@ async function manyObservers(): Promise<void> {
   }
 }
 
+/** The longest time, in milliseconds, that a key that is written all the time stood still in each of the stores. */
+async function standstills(those: readonly Started[], writer: Started, act: () => void): Promise<number[]> {
+  let writing = true
+  const write = async () => {
+    for (let at = 0; writing; at++) {
+      await send(writer.host, 'PUT', '/v1/kv/beat', String(at)).catch(() => undefined)
+      await pause(20)
+    }
+  }
+  const watch = async ({ host }: Started) => {
+    let [last, since, longest] = ['', performance.now(), 0]
+    while (writing) {
+      const found = (await send(host, 'GET', '/v1/kv/beat?stale')) as { Value: string }[]
+      const now = performance.now()
+      if (found[0]?.Value !== last) {
+        longest = Math.max(longest, now - since)
+        last = found[0]?.Value ?? ''
+        since = now
+      }
+      await pause(10)
+    }
+    return longest
+  }
+  await send(writer.host, 'PUT', '/v1/kv/beat', 'begins')
+  await untilAll('the key is there', those, ({ host }) => send(host, 'GET', '/v1/kv/beat?stale').then(() => true))
+  const writes = write()
+  const watches = Promise.all(those.map(watch))
+  await pause(2_000)
+  act()
+  await pause(6_000)
+  writing = false
+  await writes
+  return watches
+}
+
+async function loss(): Promise<void> {
+  const count = Number(asked.observers === '100' ? '10' : asked.observers)
+  const servers = startServers(3)
+  const leading = async () => {
+    const address = (await send(servers[0]!.host, 'GET', '/v1/status/leader')) as string
+    return servers.find(({ host }) => address === `${host}:8300`)
+  }
+  await untilAll('a leader is known', servers, async () => (await leading()) !== undefined)
+  const words = [...servers.map(({ host }) => `-retry-join=${host}`), '-retry-interval=1s', '-log-level=debug']
+  const observers = Array.from({ length: count }, (_, at) => start(`observer${at + 1}`, `127.41.0.${at + 1}`, words))
+  await untilAll('the observers follow', observers, async ({ log }) => /following \S+:8300/.test(log))
+  const those = (server: Started) =>
+    observers.filter(({ log }) => [...log.matchAll(/following (\S+):8300/g)].at(-1)?.[1] === server.host)
+  const measured = async (what: string, lost: Started, signal: NodeJS.Signals) => {
+    const followers = those(lost)
+    const writer = servers.find((server) => server !== lost && server.child.signalCode === null) as Started
+    const longest = await standstills(followers, writer, () => lost.child.kill(signal))
+    const figures = `${middle(longest).toFixed(0)} ms, the longest ${Math.max(...longest).toFixed(0)} ms`
+    say(`${what}: nothing new at its ${followers.length} observers for`, figures)
+  }
+  const leader = (await leading()) as Started
+  const [follower] = servers.filter((server) => server !== leader) as [Started]
+  await measured('a follower stands still', follower, 'SIGSTOP')
+  follower.child.kill('SIGCONT')
+  await pause(3_000)
+  // Nobody may follow it any more: those that have just left it go back by and by.
+  const killed = servers.find((server) => server !== leader && those(server).length > 0) as Started
+  await measured('a follower is killed', killed, 'SIGKILL')
+}
+
 const percent = (median: number, most: number) => `${median.toFixed(2)} %, ${most.toFixed(2)} %`
 
 async function oneObserver(): Promise<void> {
@@ -256,7 +325,7 @@ async function oneObserver(): Promise<void> {
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void end().then(() => process.exit(1)))
 try {
-  await (asked.memory ? oneObserver() : manyObservers())
+  await (asked.memory ? oneObserver() : asked.loss ? loss() : manyObservers())
 } finally {
   await end()
 }
