@@ -33,6 +33,7 @@ import { Observer } from './observer.ts'
 import { Operator } from './operator.ts'
 import type { AgentOptions } from './options.ts'
 import { frameKind, Peers } from './peers.ts'
+import { followPeersFile, writePeersInfo } from './peers-file.ts'
 import { Pools } from './pools.ts'
 import { Reconciler } from './reconciler.ts'
 import { Remote } from './remote.ts'
@@ -92,6 +93,7 @@ export class Agent implements AgentSurface {
     const local = await Local.open(io, () => wake(), options.server ? consulServiceId : undefined)
     const keyrings = await openKeyrings(io, options)
     const store = new Store()
+    if (options.server) await followPeersFile(io, nodeFile, new Store())
     const replica = options.server
       ? await openReplica(io, store, nodeFile, {
           address: addressText(options.advertise.rpc),
@@ -99,7 +101,10 @@ export class Agent implements AgentSurface {
           ...options.raft,
         })
       : undefined
-    if (replica !== undefined) expectWhole(nodeFile, replica.status)
+    if (replica !== undefined) {
+      expectWhole(nodeFile, replica.status)
+      await writePeersInfo(io)
+    }
     await nodeFile.begin()
     const agent = new Agent(io, options, { nodeFile, local, keyrings, store, replica })
     wake = () => agent.#antiEntropy.wake()

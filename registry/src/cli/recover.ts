@@ -8,7 +8,7 @@ import { BadRequest } from '../errors.ts'
 import { addressText, parseAddress } from '../io/address.ts'
 import type { Log } from '../io/io.ts'
 import { openIo } from '../io/node.ts'
-import { planRecovery, recover, recoveryWords } from '../replica/recovery.ts'
+import { planAlone, recover, recoveryWords } from '../replica/recovery.ts'
 import { Store } from '../store/store.ts'
 import { type Flag, flagsHelp, parseFlags } from './flags.ts'
 
@@ -62,10 +62,7 @@ async function recoverIn(dataDir: string, advertise: string | undefined, agreed:
     const nodeFile = await openNodeFile(io, undefined)
     if (nodeFile.fresh) throw new BadRequest(`${dataDir} is not the data directory of any agent`)
     const address = advertise === undefined ? '' : addressText(parseAddress(advertise, 8300))
-    const drafted = await planRecovery(io, { id: nodeFile.id, address })
-    const known = drafted.former.servers.find(({ id }) => id === nodeFile.id)?.address ?? ''
-    const self = { ...drafted.self, address: address === '' ? known : address }
-    const plan = { ...drafted, self, next: { ...drafted.next, servers: [self] } }
+    const plan = await planAlone(io, nodeFile.id, address)
     console.log('This is what will be done:')
     for (const line of recoveryWords(plan)) console.log(`  - ${line}`)
     if (!agreed && !(await saidYes())) {

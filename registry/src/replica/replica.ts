@@ -94,6 +94,9 @@ export class Replica {
   /** Snapshots that did not verify where they were sent to: there must be a new one before they may go. */
   readonly #suspects = new Set<SnapshotFile>()
 
+  /** Servers of other clusters that were spoken of already. */
+  readonly #foreign = new Set<string>()
+
   #turnAsked = false
   #offerAsked = false
   #turning = false
@@ -362,6 +365,7 @@ export class Replica {
       this.#io.log('debug', 'raft', 'dropped a frame meant for another server', { to: header.to, from: header.from })
       return
     }
+    if (this.#isForeign(header)) return
     this.#addresses.learn(header.from, header.address)
     this.#guard(() => {
       switch (frame.kind) {
@@ -629,13 +633,33 @@ export class Replica {
       to,
       from: this.#options.id,
       address: this.#options.address,
-      configured: this.#raft.configuration.servers.length > 0,
+      cluster: this.#raft.configuration.cluster,
     }
     this.#io.network.frame('rpc', address, encodeFrame(header, frame))
   }
 
-  #warnOfStranger({ from, configured }: Header, message: Message): void {
-    if (message.type !== 'voteReply' || message.pre || configured) return
+  /** Of another cluster, or of this one as it was before it was recovered: its log is a different history. */
+  #isForeign({ from, address, cluster }: Header): boolean {
+    const ours = this.#raft.configuration.cluster
+    if (cluster === undefined || cluster === '' || ours === '' || cluster === ours) return false
+    const known = `${from} ${cluster}`
+    if (!this.#foreign.has(known)) {
+      if (this.#foreign.size >= foreignMax) this.#foreign.clear()
+      this.#foreign.add(known)
+      this.#io.log(
+        'warn',
+        'raft',
+        `server ${address} (${from}) is of cluster ${cluster}, not of ours: it is not listened to`,
+        {
+          cluster: ours,
+        },
+      )
+    }
+    return true
+  }
+
+  #warnOfStranger({ from, cluster }: Header, message: Message): void {
+    if (message.type !== 'voteReply' || message.pre || cluster !== '') return
     const { role, term } = this.#raft
     if (term !== message.term || (role !== 'candidate' && role !== 'leader')) return
     const remote = this.#addresses.text(from)
@@ -738,6 +762,9 @@ export class Replica {
 
 /** The bookmark of the commit index is at most so old while the log grows. */
 const bookmarkInterval: Millis = 1000
+
+/** Who is of another cluster is said again after so many others. */
+const foreignMax = 100
 
 /** How much of the last snapshot's size the entries since then must have for the next. */
 const snapshotShare = 0.25

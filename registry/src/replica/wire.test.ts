@@ -3,7 +3,7 @@ import { Random } from '../io/random.ts'
 import { Malformed } from '../raft/codec.ts'
 import { decodeFrame, encodeFrame, type Header, type ReplicaFrame, type SnapshotMessage } from './wire.ts'
 
-const header: Header = { to: 'b', from: 'a', address: '10.0.0.1:8300', configured: true }
+const header: Header = { to: 'b', from: 'a', address: '10.0.0.1:8300', cluster: 'c' }
 const message: SnapshotMessage = {
   type: 'snapshot',
   term: 3,
@@ -23,6 +23,9 @@ describe('frames between replicas', () => {
       const bytes = encodeFrame(header, frame)
       assert.equal(bytes[0], 1)
       assert.deepEqual(decodeFrame(bytes), { header, frame })
+      for (const cluster of ['', undefined]) {
+        assert.deepEqual(decodeFrame(encodeFrame({ ...header, cluster }, frame)).header.cluster, cluster)
+      }
     }
   })
 

@@ -1,9 +1,12 @@
 /**
  * What replicas send each other on the rpc channel: a message of their Raft cores, or a piece of a snapshot and its
  * acknowledgement. Every frame names whom it is meant for, because an address may come to belong to another server, and
- * where its sender can be reached, because a sender may not be in anybody's configuration yet.
+ * where its sender can be reached, because a sender may not be in anybody's configuration yet. And of which cluster it is: a
+ * server that comes back from before a recovery, with the history that was given up, must neither lead nor be asked.
  *
- *   1 · kind 1 · configured 1 · to text · from text · address text · the kind's own bytes
+ *   1 · kind 1 · part 1 · to text · from text · address text · cluster text (part 2) · the kind's own bytes
+ *
+ * `part`: 0, of no cluster; 2, of the one named; 1, of one that is not named, as versions before said.
  */
 import { Malformed, Reader, textLength, Writer } from '../raft/bytes.ts'
 import { decodeMessage, messageLength, writeMessage } from '../raft/codec.ts'
@@ -17,8 +20,8 @@ export interface Header {
   from: ServerId
   /** `host:port` of the sender's rpc channel. */
   address: string
-  /** Whether the sender is part of a cluster. */
-  configured: boolean
+  /** The sender's; '' while it is part of none, undefined when it does not say. */
+  cluster: string | undefined
 }
 
 export type SnapshotMessage = Extract<Message, { type: 'snapshot' }>
@@ -37,15 +40,18 @@ const kinds = ['message', 'chunk', 'chunkReply'] as const
 const states = ['more', 'done', 'refused'] as const
 
 export function encodeFrame(header: Header, frame: ReplicaFrame): Uint8Array {
-  const headerLength = 3 + textLength(header.to) + textLength(header.from) + textLength(header.address)
+  const { to, from, address, cluster } = header
+  const named = cluster === undefined || cluster === '' ? 0 : textLength(cluster)
+  const headerLength = 3 + textLength(to) + textLength(from) + textLength(address) + named
   const message = frame.kind === 'chunkReply' ? 0 : messageLength(header.from, frame.message)
   const writer = new Writer(headerLength + fieldsLength(frame) + message)
   writer.byte(replicaFrameByte)
   writer.byte(kinds.indexOf(frame.kind))
-  writer.flag(header.configured)
-  writer.text(header.to)
-  writer.text(header.from)
-  writer.text(header.address)
+  writer.byte(cluster === undefined ? 1 : cluster === '' ? 0 : 2)
+  writer.text(to)
+  writer.text(from)
+  writer.text(address)
+  if (named > 0) writer.text(cluster as string)
   switch (frame.kind) {
     case 'message':
       writeMessage(writer, header.from, frame.message)
@@ -89,8 +95,11 @@ export function decodeFrame(bytes: Uint8Array): { header: Header; frame: Replica
   const first = reader.byte('frame')
   if (first !== replicaFrameByte) throw new Malformed(`frame: expected ${replicaFrameByte}, received ${first}`)
   const kind = kinds[reader.byte('frame kind')]
-  const configured = reader.flag('configured')
-  const header = { configured, to: reader.text('to'), from: reader.text('from'), address: reader.text('address') }
+  const part = reader.byte('part of a cluster')
+  if (part > 2) throw new Malformed(`part of a cluster: expected 0, 1 or 2, received ${part}`)
+  const [to, from, address] = [reader.text('to'), reader.text('from'), reader.text('address')]
+  const cluster = part === 0 ? '' : part === 1 ? undefined : reader.text('cluster')
+  const header: Header = { to, from, address, cluster }
   return { header, frame: readFrame(reader, kind, header.from) }
 }
 
