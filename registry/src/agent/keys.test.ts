@@ -5,7 +5,7 @@ import type { Member } from '../model.ts'
 import { Deadlines } from './deadlines.ts'
 import { Keyring } from './keyring.ts'
 import type { KeptKeyring } from './keyring-file.ts'
-import { Keys, type PoolKeys } from './keys.ts'
+import { type KeyReport, Keys } from './keys.ts'
 import { frameKind, Peers } from './peers.ts'
 import { SealedChannel } from './sealed.ts'
 
@@ -22,49 +22,62 @@ interface Node {
   kept: KeptKeyring | undefined
   station: WiredStation
   channel: SealedChannel
+  /** Of a server in the WAN pool. */
+  far: WiredStation | undefined
   /** Of the disk, from now on. */
   failure: Error | undefined
 }
 
-/** Members of one LAN pool; the first is a server, alone in its WAN pool. */
-function pool(keyrings: (readonly string[] | undefined)[]) {
+/** Members of a LAN pool in each datacenter, of which the first is a server; the servers are a WAN pool. */
+function datacenters(layout: Record<string, readonly (readonly string[] | undefined)[]>) {
   const wires = new Wires()
   const deadlines = new Deadlines()
-  const members: Member[] = []
-  const nodes = keyrings.map((texts, at): Node => {
-    const name = `n${at + 1}`
-    const address = { host: `10.0.0.${at + 1}`, port: 8301 }
-    const member: Member = { name, address, status: 'alive', tags: {}, incarnation: 1 }
-    members.push(member)
-    const rules = { verifyIncoming: true, verifyOutgoing: true }
-    const station = wires.station(address.host)
-    const keptBy = (): KeptKeyring | undefined => {
-      if (texts === undefined) return undefined
-      const keyring = new Keyring(texts)
-      const change: KeptKeyring['change'] = async (...given) => {
-        if (node.failure !== undefined) throw node.failure
-        keyring.become(keyring.after(...given), wires.now)
+  const lans = new Map<string, Member[]>()
+  const servers: Member[] = []
+  const rules = { verifyIncoming: true, verifyOutgoing: true }
+  const nodes: Node[] = []
+  const node = (datacenter: string, place: number, at: number, texts: readonly string[] | undefined) => {
+    const lan = lans.get(datacenter) as Member[]
+    const name = `${datacenter === 'dc1' ? 'n' : `${datacenter}-n`}${at + 1}`
+    const member = (suffix: string, host: string): Member => {
+      return {
+        name: name + suffix,
+        address: { host, port: 8301 },
+        status: 'alive',
+        tags: { dc: datacenter },
+        incarnation: 1,
       }
-      return { keyring, change }
     }
-    const kept = keptBy()
-    const channel = new SealedChannel(station.io, 'lan', kept?.keyring, rules)
-    const wide = keptBy()
-    const wan = {
-      name: `${name}.dc1`,
-      members: () => [{ ...member, name: `${name}.dc1` }],
-      channel: new SealedChannel(wires.station(`10.1.0.${at + 1}`, 'wan').io, 'wan', wide?.keyring, rules),
-      kept: wide,
+    const made = { failure: undefined as Error | undefined }
+    const pool = (kind: 'lan' | 'wan', own: Member, members: Member[]) => {
+      members.push(own)
+      const station = wires.station(own.address.host, kind)
+      const keyring = texts === undefined ? undefined : new Keyring(texts)
+      const change: KeptKeyring['change'] = async (...given) => {
+        if (made.failure !== undefined) throw made.failure
+        keyring?.become(keyring.after(...given), wires.now)
+      }
+      const channel = new SealedChannel(station.io, kind, keyring, rules)
+      return {
+        station,
+        pool: { name: own.name, members: () => members, channel, kept: keyring && { keyring, change } },
+      }
     }
-    const lan = { name, members: () => members, channel, kept }
-    const options = { io: station.io, deadlines, datacenter: 'dc1', lan, wan: at === 0 ? wan : undefined }
-    const node: Node = { name, keys: new Keys(options), kept, station, channel, failure: undefined }
-    return node
-  })
+    const near = pool('lan', member('', `10.${place}.0.${at + 1}`), lan)
+    const far = at === 0 ? pool('wan', member(`.${datacenter}`, `10.10${place}.0.1`), servers) : undefined
+    const { io } = near.station
+    const keys = new Keys({ io, deadlines, datacenter, lan: near.pool, wan: far?.pool })
+    const { kept, channel } = near.pool
+    nodes.push(Object.assign(made, { name, keys, kept, station: near.station, far: far?.station, channel }))
+  }
+  for (const [place, [datacenter, keyrings]] of Object.entries(layout).entries()) {
+    lans.set(datacenter, [])
+    for (const [at, texts] of keyrings.entries()) node(datacenter, place, at, texts)
+  }
   const server = nodes[0] as Node
   /** Whoever does not answer is waited for to the end. */
   const operate = async (operation: Parameters<Keys['operate']>[0]) => {
-    let outcome: PoolKeys[] | Error | undefined
+    let outcome: KeyReport[] | Error | undefined
     server.keys.operate(operation).then(
       (pools) => {
         outcome = pools
@@ -79,17 +92,20 @@ function pool(keyrings: (readonly string[] | undefined)[]) {
       deadlines.tick(wires.now)
     }
     if (outcome instanceof Error) throw outcome
-    return (outcome ?? []).map(({ wan, error, failures, keys, primaryKeys, members: size }) => ({
-      pool: wan ? 'wan' : 'lan',
+    return (outcome ?? []).map(({ wan, datacenter, error, failures, keys, primaryKeys, members: size }) => ({
+      pool: wan ? 'wan' : datacenter === 'dc1' ? 'lan' : datacenter,
       size,
-      keys: Object.fromEntries(keys),
-      primary: Object.fromEntries(primaryKeys),
+      keys,
+      primary: primaryKeys,
       problems: error === '' ? [] : [error, ...failures.map(({ name, reason }) => `${name}: ${reason}`)],
     }))
   }
   const texts = () => nodes.map(({ kept }) => kept?.keyring.texts)
-  return { wires, members, nodes, server, operate, texts }
+  return { wires, members: lans.get('dc1') as Member[], servers, nodes, server, operate, texts }
 }
+
+/** One datacenter. */
+const pool = (keyrings: readonly (readonly string[] | undefined)[]) => datacenters({ dc1: keyrings })
 
 const problems = (pools: { problems: string[] }[]) => pools.flatMap(({ problems }) => problems)
 
@@ -291,5 +307,94 @@ describe('the keys of a pool', () => {
       assert.match(await asked, /^(BadRequest|Refused)$/, JSON.stringify(body))
     }
     assert.deepEqual(victim.kept?.keyring.texts, [first])
+  })
+})
+
+describe('the keys of several datacenters', () => {
+  it('are listed one LAN after the other, and changed together', async () => {
+    const { operate, texts } = datacenters({ dc1: [[first], [first]], dc2: [[first], [first]], dc3: [[first]] })
+    assert.deepEqual(
+      (await operate(list)).map(({ pool: name, size, keys }) => [name, size, keys[first]]),
+      [
+        ['wan', 3, 3],
+        ['lan', 2, 2],
+        ['dc2', 2, 2],
+        ['dc3', 1, 1],
+      ],
+    )
+    for (const operation of [
+      { type: 'install', key: second },
+      { type: 'use', key: second },
+      { type: 'remove', key: first },
+    ] as const) {
+      assert.deepEqual(problems(await operate(operation)), [])
+    }
+    assert.deepEqual(texts(), Array(5).fill([second]))
+  })
+
+  it('are not used when a member there has not got them: it is named, and nobody is changed anywhere', async () => {
+    const { operate, texts } = datacenters({ dc1: [[first, second]], dc2: [[first, second], [first]] })
+    const before = texts()
+    assert.deepEqual(problems(await operate({ type: 'use', key: second })), [
+      '1/2 nodes reported failure',
+      'dc2-n2: Requested key is not in the keyring',
+    ])
+    assert.deepEqual(texts(), before)
+  })
+
+  it('are not used when a datacenter cannot be asked, and installed in the others all the same', async () => {
+    const { operate, texts, nodes, servers } = datacenters({ dc1: [[first]], dc2: [[first]] })
+    const there = nodes[1]?.far as WiredStation
+    there.deaf = true
+    const lost = /^dc2-n1\.dc2: no answer from 10\.101\.0\.1:8301 within 10000 ms/
+    assert.match(problems(await operate({ type: 'install', key: second })).at(-1) ?? '', lost)
+    assert.deepEqual(texts(), [[first, second], [first]])
+    there.deaf = false
+    servers[1] = { ...(servers[1] as Member), status: 'failed' }
+    assert.deepEqual(problems(await operate({ type: 'use', key: second })), [
+      'all its servers have failed; have those that will not come back leave (force-leave)',
+    ])
+    servers[1] = { ...(servers[1] as Member), status: 'left' }
+    assert.deepEqual(problems(await operate({ type: 'use', key: second })), [])
+  })
+
+  it('are never sent in the clear', async () => {
+    const { operate, wires } = datacenters({ dc1: [[first], [first]], dc2: [[first]] })
+    await operate(list)
+    await operate({ type: 'install', key: second })
+    assert.ok(wires.sent.length > 10)
+    for (const { bytes } of wires.sent) assert.doesNotMatch(Buffer.from(bytes).toString('latin1'), /AQEBAQ|AgICAg/)
+  })
+
+  it('are changed by nobody who plays a recording again, nor by nonsense', async () => {
+    const { operate, wires, nodes, texts } = datacenters({ dc1: [[first]], dc2: [[first]] })
+    await operate({ type: 'install', key: second })
+    const recorded = wires.sent.filter(({ kind }) => kind === 'frame').map(({ bytes }) => bytes)
+    await operate({ type: 'remove', key: second })
+    for (const bytes of recorded) nodes[1]?.far?.frame(bytes)
+    await wires.settle()
+    assert.deepEqual(texts(), [[first], [first]])
+    const stranger = wires.station('10.200.0.1', 'wan')
+    const rules = { verifyIncoming: true, verifyOutgoing: true }
+    const channel = new SealedChannel(stranger.io, 'wan', new Keyring([first]), rules)
+    const peers = new Peers({ ...stranger.io, network: channel.requests }, new Deadlines(), 'wan')
+    channel.requests.onFrame((bytes, reply) => peers.receive(bytes, reply))
+    const target = 'dc2-n1.dc2'
+    const bodies: unknown[] = [
+      null,
+      { target },
+      { target, type: 'burn', key: '' },
+      { target, type: 'use', key: {} },
+      { target, token: 'guessed' },
+      { target: 'dc2-n1', type: 'list', key: '' },
+    ]
+    for (const body of bodies) {
+      const asked = peers.ask((nodes[1] as Node).far!.address, 'keys.lan', body, 1000).then(
+        () => 'answered',
+        (error: Error) => error.name,
+      )
+      await wires.settle()
+      assert.match(await asked, /^(BadRequest|Refused)$/, JSON.stringify(body))
+    }
   })
 })

@@ -115,11 +115,14 @@ export class SealedChannel implements Network {
   }
 
   /** Frames for `Peers`: sealed whenever there is a key, and taken only so. */
-  readonly requests: Pick<Network, 'frame'> & { onFrame(receive: (bytes: Uint8Array, reply: Reply) => void): void } = {
+  readonly requests: Pick<Network, 'frame' | 'onLost'> & {
+    onFrame(receive: (bytes: Uint8Array, reply: Reply) => void): void
+  } = {
     frame: (_channel, to, bytes, onFailed) => this.#send(to, this.#leaving('frame', bytes, true), onFailed),
     onFrame: (receive) => {
       this.#onRequest = receive
     },
+    onLost: (channel, lost) => this.onLost(channel, lost),
   }
 
   #datagramCame(bytes: Uint8Array, from: Seemingly): void {

@@ -1,5 +1,5 @@
 /** `/v1/operator/keyring`: the keys of gossip encryption, on every member at once. */
-import type { KeyOperation, PoolKeys } from '../agent/keys.ts'
+import type { KeyOperation, KeyReport } from '../agent/keys.ts'
 import type { AgentSurface } from '../agent/surface.ts'
 import { BadRequest, Refused } from '../errors.ts'
 import { readBody } from './body.ts'
@@ -38,7 +38,7 @@ async function list(surface: AgentSurface, asked: Asked): Promise<Answer> {
 }
 
 /** @throws Refused in Consul's words when anybody could not be asked, or refused */
-async function done(surface: AgentSurface, operation: KeyOperation): Promise<PoolKeys[]> {
+async function done(surface: AgentSurface, operation: KeyOperation): Promise<KeyReport[]> {
   const pools = await surface.keys.operate(operation)
   const errors = pools.flatMap(({ wan, datacenter, error, failures }) => {
     if (error === '') return []
@@ -52,9 +52,9 @@ async function done(surface: AgentSurface, operation: KeyOperation): Promise<Poo
   return pools
 }
 
-function poolShape({ wan, datacenter, keys, primaryKeys, members }: PoolKeys): unknown {
-  const counts = (of: Map<string, number>) =>
-    Object.fromEntries([...of].sort(([one], [other]) => (one < other ? -1 : 1)))
+function poolShape({ wan, datacenter, keys, primaryKeys, members }: KeyReport): unknown {
+  const counts = (of: Record<string, number>) =>
+    Object.fromEntries(Object.entries(of).sort(([one], [other]) => (one < other ? -1 : 1)))
   return {
     WAN: wan,
     Datacenter: datacenter,

@@ -277,7 +277,7 @@ export class SingleNode {
   /** As on a server that is alone in both pools. */
   #keys(lan: Member, wan: Member): Keys {
     const { random } = this.options
-    const network = { datagram() {}, frame() {}, onDatagram() {}, onFrame() {} }
+    const network = { datagram() {}, frame() {}, onDatagram() {}, onFrame() {}, onLost() {} }
     const io = { clock: this.options.clock, random, network, cipher: aesGcm(() => {}), log() {} } as unknown as Io
     const pool = (name: 'lan' | 'wan', member: Member) => {
       const keyring = this.#key === undefined ? undefined : new Keyring([this.#key])

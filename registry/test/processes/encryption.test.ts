@@ -216,3 +216,40 @@ describe('encryption of gossip for a cluster that runs without', function () {
     assert.match(now.output, /\[3\/3\]/)
   })
 })
+
+describe('encryption of gossip in two datacenters', function () {
+  this.timeout(60_000)
+  const cluster = new Cluster(3)
+  const [here, there, beside] = cluster.hosts as [Host, Host, Host]
+  const [old, next] = [newKey(), newKey()]
+  after(() => cluster.end())
+
+  it('has its keys changed everywhere from one server', async () => {
+    here.start('-server', '-bootstrap', '-encrypt', old)
+    await here.process?.shows(/Log data will now stream/)
+    there.start('-server', '-bootstrap', '-datacenter=dc2', '-encrypt', old, `-join-wan=${here.address}`)
+    await there.process?.shows(/Log data will now stream/)
+    beside.start('-datacenter=dc2', '-encrypt', old, `-retry-join=${there.address}`)
+    await settledMembers([there, beside])
+    const keyring = (...words: string[]) => run(['keyring', `-http-addr=${here.address}:8500`, ...words])
+    const listed = async (...keys: string[]) => {
+      const { output: text } = await keyring('-list')
+      const lines = (size: number) =>
+        [...keys]
+          .sort()
+          .map((key) => `  ${key} [${size}/${size}]\n`)
+          .join('')
+      return (
+        text ===
+        `==> Gathering installed encryption keys...\n\nWAN:\n${lines(2)}\ndc1 (LAN):\n${lines(1)}\ndc2 (LAN):\n${lines(2)}`
+      )
+    }
+    await until('both datacenters', () => listed(old))
+    assert.equal((await keyring('-install', next)).code, 0)
+    assert.ok(await listed(old, next))
+    assert.equal((await keyring('-use', next)).code, 0)
+    assert.equal((await keyring('-remove', old)).code, 0)
+    assert.ok(await listed(next))
+    for (const host of cluster.hosts) assert.doesNotMatch(output(host), troubles)
+  })
+})
