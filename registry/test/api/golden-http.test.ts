@@ -1,6 +1,7 @@
 /** What Consul 1.8.7 was recorded to answer, asked of ours in the same order after the same set-up. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { travelAnswer } from '../../src/http/app.ts'
 import { SingleNode } from './surface.ts'
 
 interface Recording {
@@ -139,6 +140,22 @@ describe('recorded from a server that never had a leader', () => {
   for (const recording of load('noleader')) {
     // Who are members and with which tags is not this room's.
     if (recording.id.includes('agent_members')) continue
+    it(`${recording.id}: ${recording.request.method} ${recording.request.path}`, () => compare(node, recording))
+  }
+})
+
+describe('recorded from Consul 1.8.7, of another datacenter', () => {
+  const place = { id: '38502396-82fb-bb58-6aeb-e90dac4376ea', name: 'golden2', host: '127.0.0.41', port: 8300 }
+  const other = new SingleNode({ place: { ...place, datacenter: 'dc2' } })
+  const answer = travelAnswer(other.surface, other.options)
+  const node = new SingleNode({
+    remote: {
+      knows: (datacenter) => datacenter === 'dc2',
+      datacenters: async () => ['dc1', 'dc2'],
+      http: (_datacenter, request, _waits, abandoned = new AbortController().signal) => answer(request, abandoned),
+    },
+  })
+  for (const recording of load('wan')) {
     it(`${recording.id}: ${recording.request.method} ${recording.request.path}`, () => compare(node, recording))
   }
 })

@@ -4,6 +4,7 @@
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { Deadlines } from '../../src/agent/deadlines.ts'
+import type { ElsewhereSurface } from '../../src/agent/elsewhere.ts'
 import { Events } from '../../src/agent/events.ts'
 import { type KeyChange, Keyring } from '../../src/agent/keyring.ts'
 import { Keys } from '../../src/agent/keys.ts'
@@ -40,6 +41,29 @@ const tags = {
   vsn_min: '2',
 }
 
+/** Where a node is. */
+interface Place {
+  id: string
+  name: string
+  datacenter: string
+  host: string
+  /** Of its rpc channel. */
+  port: number
+}
+
+const golden: Place = { id: nodeId, name: 'golden', datacenter: 'dc1', host: '127.0.0.1', port: 18300 }
+
+/** What a single node is made with, besides what its HTTP face is told. */
+interface SingleNodeOptions extends Partial<HttpOptions> {
+  /** false: a server that never had a leader, and so has nothing in its store */
+  leading?: boolean
+  /** Of gossip encryption; none: there is none. */
+  key?: string
+  place?: Place
+  /** How it reaches other datacenters; without it there is none. */
+  remote?: Partial<ElsewhereSurface>
+}
+
 /** The node of the recordings, its own service and check registered as a leader does. */
 export class SingleNode {
   now: Millis = 1000
@@ -55,14 +79,8 @@ export class SingleNode {
   cluster = 'e3c1a9d0-5b1f-4d3c-9a52-0c9f8a7b6d11'
   /** How many long polls are parked. */
   parked = 0
-  readonly node: NodeDefinition = {
-    id: nodeId,
-    name: 'golden',
-    address: '127.0.0.1',
-    datacenter: 'dc1',
-    taggedAddresses: { lan: '127.0.0.1', lan_ipv4: '127.0.0.1', wan: '127.0.0.1', wan_ipv4: '127.0.0.1' },
-    meta: { 'consul-network-segment': '' },
-  }
+  readonly node: NodeDefinition
+  readonly #place: Place
   #index: Index = 4
   readonly #key: string | undefined
   #timers: { at: Millis; fire: () => void }[] = []
@@ -73,9 +91,18 @@ export class SingleNode {
   /** What the listener asks before the application. */
   readonly direct: Direct
 
-  /** @param key of gossip encryption; none: there is none. @param leading false: a server that never had a leader, and so has nothing in its store */
-  constructor({ leading = true, key, ...options }: Partial<HttpOptions> & { leading?: boolean; key?: string } = {}) {
+  constructor({ leading = true, key, place = golden, remote = {}, ...options }: SingleNodeOptions = {}) {
     this.leading = leading
+    this.#place = place
+    const { id, name, datacenter, host } = place
+    this.node = {
+      id,
+      name,
+      address: host,
+      datacenter,
+      taggedAddresses: { lan: host, lan_ipv4: host, wan: host, wan_ipv4: host },
+      meta: { 'consul-network-segment': '' },
+    }
     this.#key = key
     this.options = {
       clock: { now: () => this.now, wall: () => 0 },
@@ -84,7 +111,7 @@ export class SingleNode {
       ...options,
     }
     this.events = this.#userEvents()
-    this.surface = this.#surface()
+    this.surface = this.#surface(remote)
     this.app = httpApp(this.surface, this.options)
     this.direct = directAnswers(this.surface, this.options)
     if (leading)
@@ -153,8 +180,10 @@ export class SingleNode {
     return events
   }
 
-  #surface(): AgentSurface {
+  #surface(remote: Partial<ElsewhereSurface>): AgentSurface {
     const self = this
+    const { id, name, datacenter, host, port } = this.#place
+    const rpc = `${host}:${port}`
     const member = (name: string, port: number, own: Record<string, string>): Member => ({
       name,
       address: { host: '127.0.0.1', port },
@@ -164,10 +193,10 @@ export class SingleNode {
     })
     return {
       identity: {
-        id: nodeId,
-        name: 'golden',
-        datacenter: 'dc1',
-        address: '127.0.0.1',
+        id,
+        name,
+        datacenter,
+        address: host,
         server: true,
         domain: 'consul',
         version: '1.8.7',
@@ -215,10 +244,11 @@ export class SingleNode {
       },
       remote: {
         knows: () => false,
-        datacenters: async () => ['dc1'],
+        datacenters: async () => [datacenter],
         http: () => Promise.reject(new NoPath()),
         find: () => Promise.reject(new NoPath()),
         answerWith: () => {},
+        ...remote,
       },
       members: (pool) =>
         pool === 'lan'
@@ -236,8 +266,8 @@ export class SingleNode {
       async forceLeave(name) {
         if (name !== 'golden') throw new NotFound(`no member ${name}`)
       },
-      leader: () => (self.leading ? '127.0.0.1:18300' : ''),
-      peers: () => (self.leading ? ['127.0.0.1:18300'] : []),
+      leader: () => (self.leading ? rpc : ''),
+      peers: () => (self.leading ? [rpc] : []),
       statistics: () => ({ raft: { state: 'Leader', term: '2' }, consul: { leader: 'true' } }),
       configuration: () => ({ Datacenter: 'dc1' }),
     }
