@@ -109,6 +109,26 @@ describe('?dc=', () => {
     assert.equal(other.store.sessions().value[0]?.id, begun.json().ID)
   })
 
+  it('an event is fired there, and those of this agent are its own', async () => {
+    const { node, other } = two()
+    const fired = await node.ask('PUT', '/v1/event/fire/g-x?dc=dc2', 'p')
+    assert.deepEqual(
+      { ...fired.json(), ID: '' },
+      {
+        ID: '',
+        Name: 'g-x',
+        Payload: 'cA==',
+        NodeFilter: '',
+        ServiceFilter: '',
+        TagFilter: '',
+        Version: 1,
+        LTime: 0,
+      },
+    )
+    assert.equal((await other.ask('GET', '/v1/event/list')).json().length, 1)
+    assert.equal((await node.ask('GET', '/v1/event/list?dc=dc2')).json().length, 0)
+  })
+
   it('the distance of this agent is not measured there', async () => {
     const { node, sent } = two()
     await node.ask('GET', '/v1/catalog/nodes?dc=dc2&near=_agent')
