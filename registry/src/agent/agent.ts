@@ -328,6 +328,7 @@ export class Agent implements AgentSurface {
   }
 
   async forceLeave(name: NodeName, prune: boolean): Promise<void> {
+    this.#io.log('info', 'agent', `Force leaving node: ${name}`)
     const known = this.#pools.forceLeave(name, prune)
     if (!known) throw new NotFound(`agent: No node found with name '${name}'`)
   }
