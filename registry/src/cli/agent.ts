@@ -117,7 +117,11 @@ async function run(config: AgentConfig, { log, open, banner, closers, signals }:
 
   const joining = joinAtStart(config, agent, { log, banner })
   const early = await Promise.race([stopped, joining])
-  if (early !== undefined) return early
+  if (early !== undefined) {
+    // Why is in the log, too.
+    open()
+    return early
+  }
   banner('==> Consul agent running!')
   for (const line of table(config, ports, agent)) banner(line)
   banner('')
@@ -271,7 +275,7 @@ async function joinAtStart(
       if (known === 0) {
         console.error(`==> ${reason}`)
         console.error(
-          '==> no agent of -join answered and this one knows no other; is one running there, and reachable?',
+          '==> no agent of -join took this one in, and it knows no other: it ends; -retry-join goes on trying',
         )
         return 1
       }

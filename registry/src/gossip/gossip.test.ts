@@ -562,7 +562,8 @@ describe('names and tags', () => {
       eventsOf(twin, 'joinFailed').map(({ event }) => (event.type === 'joinFailed' ? event.reason : ''))
     pool.join(twin, c!)
     pool.run(1_000)
-    const taken = `the name "m3" is that of the agent at ${addressText(c!.address)}; give one of the two another with -node`
+    const both = `${addressText(c!.address)} has it and ${addressText(twin.address)} asks for it`
+    const taken = `the name "m3" is taken: ${both}; give one another with -node`
     assert.deepEqual(reasons(), [taken], 'the first one says it itself')
     assert.ok(eventsOf(c!, 'conflict').length > 0, 'and both addresses are in its log')
     // Somebody else only knows it from hearsay: the first one is asked.

@@ -436,7 +436,7 @@ export class Gossip {
     const here = addressText(this.self.address)
     return tags.id === this.self.tags.id
       ? `the agent "${name}" at ${here} lives and has the same node id; was its data directory copied?`
-      : `the name "${name}" is that of the agent at ${here}; give one of the two another with -node`
+      : `the name "${name}" is taken: ${here} has it and ${addressText(address)} asks for it; give one another with -node`
   }
 
   /** Another process of our name takes part in the pool, by what that record says. */

@@ -55,7 +55,7 @@ describe('joining at the start', function () {
     await serverOf(server)
     const agent = client.start(`-join=${nobody.address}`, `-retry-join=${server.address}`)
     assert.deepEqual(await agent.ended, { code: 1, signal: null })
-    assert.match(agent.output, /no agent of -join answered/)
+    assert.match(agent.output, /no agent of -join took this one in/)
   })
 
   it('one of several that answers is enough; start_join in a file counts too', async () => {
