@@ -19,6 +19,7 @@ import { Store } from '../store/store.ts'
 import type { Topic, View } from '../store/view.ts'
 import { AntiEntropy } from './anti-entropy.ts'
 import { Bootstrap, BootstrapPromise, serverOf } from './bootstrap.ts'
+import { Coordinates } from './coordinates.ts'
 import { openReplica } from './damaged-log.ts'
 import { Deadlines } from './deadlines.ts'
 import { Events } from './events.ts'
@@ -74,6 +75,7 @@ export class Agent implements AgentSurface {
   readonly operator: Operator
   readonly events: Events
   readonly remote: Remote
+  readonly coordinates: Coordinates
   /** Resolves when this agent has left its pools; the process ends then. */
   readonly departed: Promise<void>
   #departed = () => {}
@@ -178,6 +180,20 @@ export class Agent implements AgentSurface {
       wan: () => this.#pools.members('wan'),
       servers: () => this.#pools.servers().map(({ rpc }) => rpc),
       hold: options.rpcHold,
+      distance: (datacenter) => this.coordinates.distanceTo(datacenter),
+    })
+    this.coordinates = new Coordinates({
+      io,
+      deadlines: this.#deadlines,
+      peers: this.#peers,
+      forward: this.#forward,
+      following: this.#following,
+      view: parts.store,
+      node: options.name,
+      datacenter: options.datacenter,
+      lan: this.#pools.lan.gossip,
+      wan: this.#pools.wan?.gossip,
+      servers: () => this.#pools.servers().map(({ rpc }) => rpc),
     })
     this.events = new Events({
       io,
@@ -372,6 +388,7 @@ export class Agent implements AgentSurface {
     this.#bootstrap?.tick(now)
     this.#sessions?.tick(now)
     this.#leading?.tick(now)
+    this.coordinates.tick(now)
   }
 
   /** Gossip is, with a key that was given or kept. */
@@ -404,6 +421,7 @@ export class Agent implements AgentSurface {
     this.#pools.stop()
     this.keys.stop()
     this.events.stop()
+    this.coordinates.stop()
     const stopping = [this.#antiEntropy.stop(), this.#leading?.stop(), this.#bootstrap?.stop(), this.#replica?.stop()]
     this.#deadlines.stop()
     await Promise.all(stopping)

@@ -19,6 +19,7 @@ import type {
 } from '../model.ts'
 import type { Applied, Command } from '../store/command.ts'
 import type { Topic, View } from '../store/view.ts'
+import type { CoordinatesSurface } from './coordinates.ts'
 import type { ElsewhereSurface } from './elsewhere.ts'
 import type { EventsSurface } from './events.ts'
 import type { KeysSurface } from './keys.ts'
@@ -84,6 +85,7 @@ export interface AgentSurface {
    * @throws Stopped
    */
   changed(topics: readonly Topic[], wait: Millis, abandoned?: AbortSignal): Promise<void>
+  readonly coordinates: CoordinatesSurface
   /** Other datacenters, and the list of all. */
   readonly remote: ElsewhereSurface
   members(pool: Pool): Member[]

@@ -48,6 +48,20 @@ export function distance(a: Coordinate, b: Coordinate): Millis {
   return 1000 * (adjusted > 0 ? adjusted : plain)
 }
 
+/** What a node said in each network segment it is in; '' where there are none. */
+export type BySegment = ReadonlyMap<string, Coordinate>
+
+/**
+ * The round trip between two nodes in the segment they share: that of whoever is in one alone, else the unnamed one (Consul).
+ * Undefined: there is none.
+ */
+export function roundTrip(a: BySegment, b: BySegment): Millis | undefined {
+  const only = [b, a].find(({ size }) => size === 1)
+  const segment = only === undefined ? '' : ([...only.keys()][0] ?? '')
+  const [from, to] = [a.get(segment), b.get(segment)]
+  return from === undefined || to === undefined ? undefined : distance(from, to)
+}
+
 /** Without adjustments; in seconds. */
 export function plainDistance(a: Coordinate, b: Coordinate): number {
   return length(difference(a.vector, b.vector)) + a.height + b.height

@@ -9,6 +9,7 @@ import type { CheckStatus } from '../model.ts'
 import { healthEndpoint } from './agent-health.ts'
 import { maintenanceEndpoints } from './agent-maintenance.ts'
 import { readBody } from './body.ts'
+import { consulCoordinate } from './coordinates.ts'
 import { Fields, parseJson } from './decode.ts'
 import { type Answer, type Asked, type Endpoint, empty, type HttpOptions, json } from './endpoint.ts'
 import { filterOf } from './filter.ts'
@@ -18,9 +19,6 @@ import { readOptions, waiting } from './query.ts'
 import { checkRegistration, dnsWarnings, serviceRegistration } from './registration.ts'
 import { checkShape, serviceShape } from './selector.ts'
 import { agentCheck, agentService, consulMember } from './shapes.ts'
-
-// Vivaldi's starting point: round trips are not measured, but the field is part of the shape.
-const coordinate = { Vec: [0, 0, 0, 0, 0, 0, 0, 0], Error: 1.5, Adjustment: 0, Height: 0.00001 }
 
 /** Exact paths come before the prefixes that also match them. */
 export function agentEndpoints(surface: AgentSurface, options: HttpOptions): Endpoint[] {
@@ -65,7 +63,7 @@ function self(surface: AgentSurface): unknown {
       Version: identity.version,
     },
     DebugConfig: surface.configuration(),
-    Coord: coordinate,
+    Coord: consulCoordinate(surface.coordinates.own),
     Member: own === undefined ? null : consulMember(own),
     Stats: surface.statistics(),
     Meta: surface.view.nodeById(identity.id)?.meta ?? {},

@@ -8,6 +8,7 @@ import type { TravelAnswer } from '../agent/elsewhere.ts'
 import type { AgentSurface } from '../agent/surface.ts'
 import { agentEndpoints } from './agent.ts'
 import { catalogEndpoints } from './catalog.ts'
+import { coordinateEndpoints } from './coordinates.ts'
 import { answerTravelling, reaching } from './elsewhere.ts'
 import { type Answer, type Endpoint, empty, type HttpOptions, type Sent, text, type Verb } from './endpoint.ts'
 import { eventEndpoints } from './events.ts'
@@ -54,6 +55,7 @@ export function endpointsOf(surface: AgentSurface, options: HttpOptions): Endpoi
     ...sessionEndpoints(surface, options),
     ...statusEndpoints(surface),
     ...operatorEndpoints(surface),
+    ...coordinateEndpoints(surface, options),
     ...keyringEndpoints(surface),
     ...eventEndpoints(surface, options),
     ...txnEndpoints(surface, options),

@@ -2,13 +2,15 @@
 import type { AgentSurface } from '../agent/surface.ts'
 import { BadRequest, Refused } from '../errors.ts'
 import { formatDuration } from '../health/duration.ts'
-import type { CheckResult, NodeDefinition, ServiceDefinition } from '../model.ts'
+import type { CheckResult, Node, NodeDefinition, ServiceDefinition } from '../model.ts'
 import type { Command } from '../store/command.ts'
+import type { Location } from '../store/view.ts'
 import { readBody } from './body.ts'
 import { Fields, parseJson } from './decode.ts'
 import { askElsewhere, isElsewhere } from './elsewhere.ts'
 import { type Answer, type Asked, type Endpoint, type HttpOptions, json } from './endpoint.ts'
 import { filterOf } from './filter.ts'
+import { nearest } from './near.ts'
 import { consistency, FailedRead, localOnly, nodeMeta, type Question, reading, readOptions } from './query.ts'
 import { isAnyAddress, serviceAddresses, weightsOf } from './registration.ts'
 import { nodeShape, type Shape, serviceNodeShape, serviceShape } from './selector.ts'
@@ -25,9 +27,9 @@ export function catalogEndpoints(surface: AgentSurface, options: HttpOptions): E
       path: '/v1/catalog/datacenters',
       verbs: { GET: async (asked) => json(asked, await surface.remote.datacenters()) },
     },
-    { path: '/v1/catalog/nodes', verbs: read(nodes) },
+    { path: '/v1/catalog/nodes', verbs: read((asked, each) => nodes(surface, asked, each)) },
     { path: '/v1/catalog/services', verbs: read(services) },
-    { path: '/v1/catalog/service/', hot: true, verbs: read(service) },
+    { path: '/v1/catalog/service/', hot: true, verbs: read((asked, each) => service(surface, asked, each)) },
     { path: '/v1/catalog/node/', verbs: read((asked, each) => node(surface, asked, each, 'map')) },
     { path: '/v1/catalog/node-services/', verbs: read((asked, each) => node(surface, asked, each, 'list')) },
   ]
@@ -56,11 +58,16 @@ export function catalogRead(surface: AgentSurface, options: HttpOptions, asked: 
   }
 }
 
-async function nodes(asked: Asked, read: CatalogRead): Promise<Answer> {
+async function nodes(surface: AgentSurface, asked: Asked, read: CatalogRead): Promise<Answer> {
   const wanted = nodeMeta(asked.query)
+  const near = nearest(surface, asked.query)
+  const some = (all: Node[]) => (wanted ? all.filter(wanted) : all)
   const { rows, headers } = await read(
     { topics: [{ kind: 'nodes' }], look: (view) => view.nodes() },
-    { shape: nodeShape, rows: (all) => (wanted ? all.filter(wanted) : all).map(consulNode) },
+    {
+      shape: nodeShape,
+      rows: (all) => (near ? near(some(all), ({ name }) => name) : some(all)).map(consulNode),
+    },
   )
   return json(asked, rows, headers)
 }
@@ -95,16 +102,18 @@ async function services(asked: Asked, read: CatalogRead): Promise<Answer> {
   return json(asked, Object.fromEntries(value), headers)
 }
 
-async function service(asked: Asked, read: CatalogRead): Promise<Answer> {
+async function service(surface: AgentSurface, asked: Asked, read: CatalogRead): Promise<Answer> {
   const { name, query } = asked
   if (name === '') throw new BadRequest('Missing service name')
   const tags = query.getAll('tag')
   const wanted = nodeMeta(query)
+  const near = nearest(surface, query)
+  const some = (all: Location[]) => (wanted ? all.filter((each) => wanted(each.node)) : all)
   const { rows, headers } = await read(
     { topics: [{ kind: 'locations', service: name }], look: (view) => view.locations(name, tags) },
     {
       shape: serviceNodeShape,
-      rows: (all) => (wanted ? all.filter((each) => wanted(each.node)) : all).map(serviceNode),
+      rows: (all) => (near ? near(some(all), ({ node }) => node.name) : some(all)).map(serviceNode),
     },
   )
   return json(asked, rows, headers)

@@ -104,6 +104,15 @@ export class Fields {
     return this.#get(name)
   }
 
+  /** Any number that a double holds. */
+  float(name: string): number {
+    return this.#float(this.#get(name) ?? 0, name)
+  }
+
+  floats(name: string): number[] {
+    return this.list(name).map((value) => this.#float(value ?? 0, name))
+  }
+
   /** Up to 2^64; above 2^53 as a bigint, which a reviver must have made. */
   unsigned(name: string, type = 'uint64'): number | bigint {
     const value = this.#get(name)
@@ -163,6 +172,11 @@ export class Fields {
 
   object(name: string, where = this.#path(name)): Fields {
     return new Fields(this.#get(name), where)
+  }
+
+  #float(value: unknown, name: string): number {
+    if (!Number.isFinite(value)) throw this.#mismatch(value, name, 'float64')
+    return value as number
   }
 
   /** Of several spellings the last one counts, unless it is null. */

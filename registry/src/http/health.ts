@@ -5,6 +5,7 @@ import type { Check, Instance, Node } from '../model.ts'
 import type { Indexed, Topic, View } from '../store/view.ts'
 import { type CatalogRead, catalogRead } from './catalog.ts'
 import { type Answer, type Asked, type Endpoint, type HttpOptions, json } from './endpoint.ts'
+import { nearest } from './near.ts'
 import { nodeMeta } from './query.ts'
 import { checkServiceNodeShape, checkShape } from './selector.ts'
 import { checkServiceNode, consulCheck } from './shapes.ts'
@@ -14,55 +15,59 @@ export function healthEndpoints(surface: AgentSurface, options: HttpOptions): En
     GET: (asked: Asked) => answer(asked, catalogRead(surface, options, asked)),
   })
   return [
-    { path: '/v1/health/service/', hot: true, verbs: read(service) },
+    { path: '/v1/health/service/', hot: true, verbs: read((asked, each) => service(surface, asked, each)) },
     {
       path: '/v1/health/node/',
       verbs: read((asked, each) => {
         const node = required(asked, 'Missing node name')
-        return checks(asked, each, [{ kind: 'node', node }], (view) => view.nodeChecks(node))
+        return checks(surface, asked, each, [{ kind: 'node', node }], (view) => view.nodeChecks(node))
       }),
     },
     {
       path: '/v1/health/checks/',
       verbs: read((asked, each) => {
         const name = required(asked, 'Missing service name')
-        return checks(asked, each, [{ kind: 'service', service: name }], (view) => view.serviceChecks(name))
+        return checks(surface, asked, each, [{ kind: 'service', service: name }], (view) => view.serviceChecks(name))
       }),
     },
     {
       path: '/v1/health/state/',
       verbs: read((asked, each) => {
         const state = required(asked, 'Missing check state')
-        return checks(asked, each, [{ kind: 'checks', state }], (view) => view.checksInState(state))
+        return checks(surface, asked, each, [{ kind: 'checks', state }], (view) => view.checksInState(state))
       }),
     },
   ]
 }
 
-async function service(asked: Asked, read: CatalogRead): Promise<Answer> {
+async function service(surface: AgentSurface, asked: Asked, read: CatalogRead): Promise<Answer> {
   const { query } = asked
+  const near = nearest(surface, query)
   const name = required(asked, 'Missing service name')
   const tags = query.getAll('tag')
   const passing = isOn(query)
   const wanted = nodeMeta(query)
   const keep = (instance: Instance) => (!passing || isPassing(instance)) && (!wanted || wanted(instance.node))
+  const some = (all: Instance[]) => (passing || wanted ? all.filter(keep) : all)
   const { rows, headers } = await read(
     { topics: [{ kind: 'service', service: name }], look: (view) => view.instances(name, tags) },
     {
       shape: checkServiceNodeShape,
-      rows: (all) => (passing || wanted ? all.filter(keep) : all).map(checkServiceNode),
+      rows: (all) => (near ? near(some(all), ({ node }) => node.name) : some(all)).map(checkServiceNode),
     },
   )
   return json(asked, rows, headers)
 }
 
 async function checks(
+  surface: AgentSurface,
   asked: Asked,
   read: CatalogRead,
   topics: Topic[],
   look: (view: View) => Indexed<Check[]>,
 ): Promise<Answer> {
   const wanted = nodeMeta(asked.query)
+  const near = nearest(surface, asked.query)
   const nodes = (view: View) => {
     const found = look(view)
     if (wanted === undefined) return found
@@ -80,7 +85,7 @@ async function checks(
   }
   const { rows, headers } = await read(
     { topics, look: nodes },
-    { shape: checkShape, rows: (all) => all.map(consulCheck) },
+    { shape: checkShape, rows: (all) => (near ? near(all, ({ node }) => node) : all).map(consulCheck) },
   )
   return json(asked, rows, headers)
 }

@@ -1,7 +1,6 @@
 /**
  * What every read understands in its query string, and how it waits: `index`, `wait`, `stale`, `consistent`, `max_stale`,
- * `cached`, `dc`, `node-meta`. `near` is accepted and changes nothing, as in Consul for nodes without coordinates:
- * nobody measures round trips here.
+ * `cached`, `dc`, `node-meta`. What `near` does is in `near.ts`.
  */
 import type { AgentSurface, Fresh, Freshness } from '../agent/surface.ts'
 import { BadRequest, NoLeader, NoPath, Refused } from '../errors.ts'

@@ -19,11 +19,11 @@ import type {
 import {
   autopilot,
   check,
-  coordinate,
   type Fields,
   index,
   list,
   node,
+  nodeCoordinate,
   record,
   service,
   session,
@@ -167,12 +167,7 @@ const shapes: Readonly<Record<Command['type'], (command: Fields) => void>> = {
     }
   },
   'coordinates.update': (command) => {
-    for (const each of list(command.updates, 'updates')) {
-      const update = record(each, 'update')
-      text(update.node, 'update.node')
-      text(update.segment, 'update.segment')
-      coordinate(record(update.coordinate, 'update.coordinate'))
-    }
+    for (const each of list(command.updates, 'updates')) nodeCoordinate(record(each, 'update'))
   },
 }
 

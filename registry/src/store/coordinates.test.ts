@@ -27,7 +27,7 @@ describe('coordinates in the store', () => {
     log.register(node('n1'))
     const index = update(log, at('n2', 0.1), at('N1', 0.2), at('n2', 0.3))
     assert.deepEqual(told(log), [
-      ['n1', '', 0.2],
+      ['N1', '', 0.2],
       ['n2', '', 0.3],
     ])
     assert.equal(log.store.coordinates().index, index)

@@ -45,20 +45,19 @@ export class Coordinates {
     }
   }
 
-  /** Those of registered nodes, under the names these have; of several of one node and segment, the last. */
+  /** Those of registered nodes, in whatever spelling they are named (Consul shows it); of several of one, the last. */
   update(index: Index, updates: readonly NodeCoordinate[], rows: CatalogRows): Result {
     for (const { node, segment, coordinate } of updates) {
-      const known = rows.node(node)
-      if (known === undefined) continue
+      if (rows.node(node) === undefined) continue
       const { vector, error, adjustment, height } = coordinate
       const row: CoordinateRow = {
-        node: known.name,
+        node,
         segment,
         coordinate: { vector: [...vector], error, adjustment, height },
         modifyIndex: index,
       }
       this.#coordinates.set(coordinateKey(row), row)
-      this.#mark(index, known.name)
+      this.#mark(index, node)
     }
     return { value: true }
   }

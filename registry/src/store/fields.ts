@@ -63,8 +63,15 @@ export function autopilot(fields: Fields): void {
   }
 }
 
+/** Where a node is. */
+export function nodeCoordinate(fields: Fields): void {
+  text(fields.node, 'node')
+  text(fields.segment, 'segment')
+  coordinate(record(fields.coordinate, 'coordinate'))
+}
+
 /** Eight dimensions and nothing that is no number: everybody computes distances to it. */
-export function coordinate(fields: Fields): void {
+function coordinate(fields: Fields): void {
   const vector = list(fields.vector, 'coordinate.vector')
   if (vector.length !== 8) throw wrong('coordinate.vector', 'of 8 dimensions', vector)
   const numbers = [...vector, fields.error, fields.adjustment, fields.height]

@@ -12,6 +12,7 @@ import type { OperatorSurface } from '../../src/agent/operator.ts'
 import { SealedChannel } from '../../src/agent/sealed.ts'
 import type { AgentSurface, Fresh, LocalSurface, Written } from '../../src/agent/surface.ts'
 import { BadRequest, NoLeader, NoPath, NotFound, Refused } from '../../src/errors.ts'
+import { origin } from '../../src/gossip/coordinate.ts'
 import { Gossip, lanConfig } from '../../src/gossip/gossip.ts'
 import { Checks } from '../../src/health/checks.ts'
 import { httpApp } from '../../src/http/app.ts'
@@ -241,6 +242,16 @@ export class SingleNode {
           if (abandoned?.aborted) end()
           abandoned?.addEventListener('abort', end)
         })
+      },
+      coordinates: {
+        own: origin(),
+        datacenters: async () => [
+          { datacenter: 'dc1', coordinates: [{ node: 'golden', segment: '', coordinate: origin() }] },
+        ],
+        async update(update) {
+          if (!self.leading) throw new NoLeader()
+          self.apply({ type: 'coordinates.update', updates: [update] })
+        },
       },
       remote: {
         knows: () => false,
