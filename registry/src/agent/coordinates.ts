@@ -2,11 +2,13 @@
  * Network coordinates of one agent: where it is, told to its leader now and then; as the leader, what others tell, written
  * to the log in batches; and where the servers of all datacenters are.
  *
- * Told is what the catalog does not say yet. Consul writes every agent's coordinate every 15 to 30 seconds for ever; here
- * one that stays where it was costs nobody's disk anything.
+ * Told is what the catalog does not say yet. Coordinates move for ever, all together and each by what the last round trip
+ * happened to take, and Consul writes every one of them every 15 to 30 seconds. Here one is told anew when the round trips
+ * that the catalog gives for its node have become wrong (as Ledlie, Gardner and Seltzer have it, who tell coordinates for use
+ * from those that follow every measurement): where nothing changes, hardly anything is written.
  */
 import { Busy, DatacenterLost, NotLeader } from '../errors.ts'
-import { displacement, distance, origin } from '../gossip/coordinate.ts'
+import { distance } from '../gossip/coordinate.ts'
 import type { Gossip } from '../gossip/gossip.ts'
 import type { Io } from '../io/io.ts'
 import type { Address, Coordinate, Member, Millis, NodeCoordinate, NodeName } from '../model.ts'
@@ -60,10 +62,10 @@ const tellInterval: Millis = 15_000
 const writePause: Millis = 5_000
 const batchMax = 128
 const pendingMax = 5 * batchMax
-/** In seconds, and of how far out the agent is: who moved less has not moved. */
-const moveMin = 0.0001
-const moveMinRatio = 0.05
-/** An error that is that much better than the one in the catalog is worth telling: who compares coordinates weighs them by it. */
+/** The round trips in the catalog may be wrong by so much on average, and by this part of what they are. */
+const wrongMax: Millis = 0.5
+const wrongRatioMax = 0.3
+/** Who is that much surer than it said is likely to be elsewhere, too. */
 const errorRatio = 2
 const serverTimeout: Millis = 2_000
 
@@ -152,13 +154,23 @@ export class Coordinates implements CoordinatesSurface {
 
   /** The catalog says something else of us, or nothing. */
   #moved(): boolean {
-    const { view, node } = this.#options
-    const told = view.nodeCoordinates(node).value.find(({ segment }) => segment === '')?.coordinate
-    if (told === undefined) return true
+    const { view, node, lan } = this.#options
     const { own } = this
-    const out = distance(origin(), own) / 1000
-    if (displacement(own, told) > Math.max(moveMin, moveMinRatio * out)) return true
-    return own.error * errorRatio < told.error
+    const told = view.nodeCoordinates(node).value.find(({ segment }) => segment === '')?.coordinate
+    if (told === undefined || own.error * errorRatio < told.error) return true
+    let wrong = 0
+    let all = 0
+    let count = 0
+    for (const other of view.coordinates().value) {
+      // As it was when it answered us: that all drift together is nothing to anybody.
+      const there = other.segment === '' && other.node !== node ? lan.coordinateOf(other.node) : undefined
+      if (there === undefined) continue
+      const roundTrip = distance(own, there)
+      wrong += Math.abs(roundTrip - distance(told, other.coordinate))
+      all += roundTrip
+      count++
+    }
+    return wrong > Math.max(count * wrongMax, wrongRatioMax * all)
   }
 
   /** @throws NotLeader, BadRequest, Busy */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { Random } from '../io/random.ts'
 import type { Coordinate } from '../model.ts'
-import { displacement, distance, isCoordinate, isCredible, origin, pushed } from './coordinate.ts'
+import { distance, isCoordinate, isCredible, origin, pushed, roundTrip } from './coordinate.ts'
 
 function at(fields: Partial<Coordinate> = {}, ...first: number[]): Coordinate {
   const vector = origin().vector.map((zero, axis) => first[axis] ?? zero)
@@ -27,9 +27,16 @@ describe('coordinate', () => {
     near(distance(at({ adjustment: -0.1 }, 0.03), at({}, 0, 0.04)), 52)
   })
 
-  it('is displaced by what its move can change in a round trip', () => {
-    near(displacement(at({}, 0.03), at({ height: 0.004, adjustment: -0.002 }, 0.03)), 0.005)
-    near(displacement(at({}, 0.03), at({}, 0, 0.04)), 0.05)
+  it('of several segments: the one that is shared counts, as for who is in one alone, else the unnamed one', () => {
+    const segments = (...of: [string, Coordinate][]) => new Map(of)
+    const here = at({}, 0.03)
+    const there = at({}, 0.05)
+    near(roundTrip(segments(['', here]), segments(['', there])) ?? 0, 22)
+    near(roundTrip(segments(['x', here]), segments(['', at({}, 1)], ['x', there])) ?? 0, 22)
+    near(roundTrip(segments(['', at({}, 1)], ['x', here]), segments(['x', there])) ?? 0, 22)
+    near(roundTrip(segments(['', here], ['x', at({}, 1)]), segments(['', there], ['x', at({}, 2)])) ?? 0, 22)
+    assert.equal(roundTrip(segments(['x', here]), segments(['', there])), undefined)
+    assert.equal(roundTrip(segments(), segments(['', there])), undefined)
   })
 
   it('is pushed away from another along the line through both, and grows in height with the force', () => {

@@ -67,12 +67,6 @@ export function plainDistance(a: Coordinate, b: Coordinate): number {
   return length(difference(a.vector, b.vector)) + a.height + b.height
 }
 
-/** How much the estimated round trip to somebody who stays where it is can differ between two places; in seconds. */
-export function displacement(a: Coordinate, b: Coordinate): number {
-  const along = length(difference(a.vector, b.vector))
-  return along + Math.abs(a.height - b.height) + Math.abs(a.adjustment - b.adjustment)
-}
-
 /**
  * Pushed away from another point by `force` seconds, or drawn to it when that is negative. Two that are at the same place go
  * apart in any direction.

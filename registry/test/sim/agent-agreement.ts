@@ -4,10 +4,17 @@ import type { Ledger } from './agent-checkers.ts'
 import { instancesIn } from './agent-services.ts'
 import { type Agents, type Life, type Station, votersOf } from './agents.ts'
 
-export function standing(agents: Agents): string {
+/** Who leads, in which term, and how many entries there are that do not say where nodes are: that changes by itself. */
+export function standing(agents: Agents, ledger: Ledger): string {
   const leader = agents.leader()
   const { term, last_log_index: last } = leader?.life.agent.statistics().raft ?? {}
-  return `${leader?.name} ${term} ${last}`
+  return `${leader?.name} ${term} ${Number(last) - ledger.measured}`
+}
+
+/** The leader has an entry that it has not applied. */
+export function writing(agents: Agents): boolean {
+  const raft = agents.leader()?.life.agent.statistics().raft
+  return raft?.last_log_index !== raft?.applied_index
 }
 
 type Up = Station & { life: Life }

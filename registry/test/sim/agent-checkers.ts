@@ -56,6 +56,8 @@ export class Ledger {
   cluster = ''
   acknowledged = 0
   reads = 0
+  /** How many entries say where nodes are. */
+  measured = 0
 
   get entries(): number {
     return this.#entries.size
@@ -93,6 +95,7 @@ export class Ledger {
     const copy = new Uint8Array(data)
     this.#entries.set(index, { data: copy, node })
     const command = decodeCommand(copy)
+    if (command.type === 'coordinates.update') this.measured++
     for (const look of this.before) look(command)
     expectIndexesToMove(this.model, command, index, () => this.#record(index, copy))
     if (aboutLocks(command)) this.#holders.look(index, this.model)

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto'
 import { Random } from '../../src/io/random.ts'
 import type { Millis } from '../../src/model.ts'
-import { disagreement, dnsDisagreement, standing } from './agent-agreement.ts'
+import { disagreement, dnsDisagreement, standing, writing } from './agent-agreement.ts'
 import { Ledger, Violation } from './agent-checkers.ts'
 import { Clients } from './agent-clients.ts'
 import { AgentNemesis, healWithin } from './agent-faults.ts'
@@ -135,13 +135,15 @@ export async function runAgents(seed: number, options: AgentRunOptions = {}): Pr
     await during(() => true, lapse, lapse)
     expectNone(failure, missing() ?? dnsDisagreement(agents), 'when no client changes anything any more')
     const before = ledger.last
-    const stateBefore = standing(agents)
+    await during(() => writing(agents), healWithin, 10)
+    const stateBefore = standing(agents, ledger)
     await during(() => true, quiet, quiet)
+    await during(() => writing(agents), healWithin, 10)
     expectNone(failure, missing() ?? dnsDisagreement(agents), `after ${quiet} quiet ms`)
-    if (standing(agents) !== stateBefore) {
+    if (standing(agents, ledger) !== stateBefore) {
       throw new Violation(
-        `nobody changes anything, yet within ${quiet} ms leader, term, last index went from ${stateBefore} to ` +
-          `${standing(agents)}, the last command from ${before} to ${ledger.last}`,
+        `nobody changes anything, yet within ${quiet} ms leader, term, entries went from ${stateBefore} to ` +
+          `${standing(agents, ledger)}, the last command from ${before} to ${ledger.last}`,
       )
     }
     let behind: string | undefined
