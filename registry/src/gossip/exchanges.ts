@@ -36,8 +36,8 @@ export class Exchanges {
     this.#waiting.set(sequence, exchange)
   }
 
-  waiting(sequence: number): boolean {
-    return this.#waiting.has(sequence)
+  get(sequence: number): Exchange | undefined {
+    return this.#waiting.get(sequence)
   }
 
   /** The answer says that our name is taken. */
@@ -64,6 +64,7 @@ export class Exchanges {
 
   #remove(gone: (exchange: Exchange) => boolean): Exchange[] {
     const removed: Exchange[] = []
+    if (this.#waiting.size === 0) return removed
     for (const [sequence, exchange] of this.#waiting) {
       if (!gone(exchange)) continue
       this.#waiting.delete(sequence)

@@ -716,20 +716,20 @@ describe('a pool under strain', () => {
     assert.ok(pool.datagramsSent - before <= 2.2 * 100 * 10, `${pool.datagramsSent - before}`)
   })
 
-  it('in a pool of three hundred a member sends one ping a second and one state in two and a half minutes', () => {
+  it('in a pool of three hundred a member sends one ping a second and one digest in two and a half minutes', () => {
     const wire = new Wire()
     wire.meet(...Array.from({ length: 299 }, (_, place) => `b${place}`))
-    const counts = { ping: 0, state: 0 }
+    const counts = { ping: 0, digest: 0 }
     for (let tick = 0; tick < 3_000; tick++) {
       for (const message of wire.run(100).flatMap(({ messages }) => messages)) {
         if (message.type === 'ping') {
           counts.ping++
           wire.hear({ type: 'ack', sequence: message.sequence, from: message.target })
-        } else if (message.type === 'state') counts.state++
+        } else if (message.type === 'digest') counts.digest++
       }
     }
     assert.ok(counts.ping >= 299 && counts.ping <= 300, `${counts.ping}`)
-    assert.ok(counts.state >= 1 && counts.state <= 3, `${counts.state}`)
+    assert.ok(counts.digest >= 1 && counts.digest <= 3, `${counts.digest}`)
   })
 
   it('the WAN pool takes its time', () => {

@@ -17,6 +17,7 @@ import type { Address, Coordinate, Member, Millis, UserEvent } from '../model.ts
 import { Awareness } from './awareness.ts'
 import { type GossipConfig, pushPullScaled, transmitLimit } from './config.ts'
 import { Departure } from './departure.ts'
+import { combined, type Hash } from './digest.ts'
 import { Events, type GossipEvent } from './events.ts'
 import { type Exchange, Exchanges, type Purpose, stateFrames } from './exchanges.ts'
 import { type Entry, isLive, sameAddress, sameTags } from './members.ts'
@@ -26,12 +27,14 @@ import {
   decodePacket,
   encodeMessage,
   Malformed,
+  type Memory,
   type Message,
   packet,
   type StateRecord,
   unfitReason,
 } from './message.ts'
 import { type Outgoing, Prober } from './prober.ts'
+import { Repeats } from './repeats.ts'
 import { Texts } from './texts.ts'
 import { UserEvents } from './user-events.ts'
 import { Vivaldi } from './vivaldi.ts'
@@ -77,7 +80,8 @@ export class Gossip {
   readonly #allow: (name: string, tags: Record<string, string>) => string | undefined
   readonly #name: string
   readonly #events = new Events()
-  readonly #texts: Texts
+  readonly #repeats = new Repeats()
+  readonly #memory: Memory
   readonly #awareness: Awareness
   readonly #membership: Membership
   readonly #prober: Prober
@@ -109,7 +113,10 @@ export class Gossip {
     const unfit = unfitReason(name, address, tags)
     if (unfit !== undefined) throw new BadRequest(`cannot take part in gossip: ${unfit}`)
     this.#config = config
-    this.#texts = options.texts ?? new Texts()
+    this.#memory = {
+      texts: options.texts ?? new Texts(),
+      repeated: (bytes, begin, end) => this.#repeats.heard(bytes, begin, end, this.#now),
+    }
     this.#random = random
     this.#allow = (other, itsTags) => options.allow?.(other, itsTags)
     this.#name = name
@@ -117,7 +124,7 @@ export class Gossip {
     this.#now = now
     const awareness = new Awareness(config.awarenessMax)
     this.#awareness = awareness
-    const shared = { config, awareness, events: this.#events, random, allow: this.#allow }
+    const shared = { config, awareness, events: this.#events, random, allow: this.#allow, repeats: this.#repeats }
     this.#membership = new Membership({ name, address, tags, incarnation }, shared, now)
     for (const entry of known) if (entry.member.name !== name) this.#membership.members.put(entry)
     this.#prober = new Prober({ config, members: this.#membership.members, awareness, random }, now)
@@ -280,9 +287,11 @@ export class Gossip {
     this.#advance(now)
     let messages: Message[]
     try {
-      messages = decodePacket(bytes, this.#texts)
+      messages = decodePacket(bytes, this.#memory)
     } catch (error) {
       if (!(error instanceof Malformed)) throw error
+      // Nothing in it was heard.
+      this.#repeats.forget()
       this.#events.warn(`dropped a ${replyTo === undefined ? 'datagram' : 'frame'}: ${error.message}`, this.#now)
       return
     }
@@ -343,6 +352,9 @@ export class Gossip {
         // Only in frames: a forged datagram must not make us send the whole table somewhere.
         if (replyTo !== undefined) this.#receiveState(message, replyTo)
         break
+      case 'digest':
+        if (replyTo !== undefined) this.#receiveDigest(message, replyTo)
+        break
       case 'refusal': {
         const exchange = this.#exchanges.end(message.sequence)
         if (exchange !== undefined) this.#exchangeFailed(exchange, message.reason, true)
@@ -385,7 +397,7 @@ export class Gossip {
   }
 
   #receiveState(state: Message & { type: 'state' }, replyTo: unknown): void {
-    if (state.reply && !this.#exchanges.waiting(state.sequence)) return
+    if (state.reply && this.#exchanges.get(state.sequence) === undefined) return
     const first = state.records[0]
     if (first?.name === state.from) {
       const reason = first.name === this.#name ? this.#taken(first) : this.#allow(first.name, first.tags)
@@ -487,7 +499,7 @@ export class Gossip {
     }
     for (const outgoing of send) {
       const { message, via } = outgoing
-      if (message.type !== 'ping' || via !== 'datagram') {
+      if (message.type !== 'ping' || via !== 'datagram' || outgoing.again) {
         this.#send(outgoing)
         continue
       }
@@ -522,7 +534,38 @@ export class Gossip {
     if (this.#now < this.#nextPushPull) return
     this.#nextPushPull = this.#now + this.#pushPullInterval()
     const [partner] = this.#membership.pick(1, (entry) => entry.standing === 'alive')
-    if (partner !== undefined) this.#exchange({ type: 'sync' }, partner.address)
+    if (partner === undefined) return
+    // Nearly always both know the same already; then that is all there is to say.
+    const { address } = partner
+    const sequence = this.#prober.nextSequence()
+    this.#exchanges.begin(sequence, {
+      purpose: { type: 'sync' },
+      address,
+      until: this.#now + this.#config.exchangeTimeout,
+    })
+    this.#frames.push({ to: address, bytes: this.#digestFrame(sequence, false) })
+  }
+
+  /** Of all that a state says. */
+  get #digest(): Hash {
+    return combined(this.#membership.members.digest, this.#userEvents.digest())
+  }
+
+  #digestFrame(sequence: number, reply: boolean): Uint8Array {
+    return packet([encodeMessage({ type: 'digest', sequence, reply, from: this.#name, digest: this.#digest })])
+  }
+
+  #receiveDigest(message: Message & { type: 'digest' }, replyTo: unknown): void {
+    const { sequence, reply, digest: theirs } = message
+    if (!reply) {
+      this.#frames.push({ to: undefined, replyTo, bytes: this.#digestFrame(sequence, true) })
+      return
+    }
+    const exchange = this.#exchanges.get(sequence)
+    if (exchange?.purpose.type !== 'sync') return
+    const ours = this.#digest
+    if (ours[0] === theirs[0] && ours[1] === theirs[1]) this.#exchanges.end(sequence)
+    else for (const bytes of this.#state(sequence, false)) this.#frames.push({ to: exchange.address, bytes })
   }
 
   #pushPullInterval(): Millis {

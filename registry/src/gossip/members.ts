@@ -6,6 +6,7 @@
  */
 import type { Random } from '../io/random.ts'
 import type { Address, Member, MemberStatus, Millis } from '../model.ts'
+import { combined, type Hash, hashOf, nothing } from './digest.ts'
 import type { News, Standing } from './message.ts'
 
 /** A member as the table keeps it. Entries and the members in them are replaced, never changed. */
@@ -14,6 +15,8 @@ export interface Entry {
   readonly standing: Standing
   /** Since when it has been in this standing. */
   readonly since: Millis
+  /** Its row in the digest of the table. */
+  readonly hash: Hash
 }
 
 /**
@@ -78,10 +81,16 @@ export class Members {
   readonly #names: string[] = []
   readonly #counts: Record<Standing, number> = { alive: 0, suspect: 0, failed: 0, left: 0, pruned: 0 }
   #sorted: Member[] | undefined
+  #digest: Hash = nothing
 
   /** Members that take part: alive or suspect, ourselves included. What time-outs and retransmits scale with. */
   get live(): number {
     return this.#counts.alive + this.#counts.suspect
+  }
+
+  /** Equal for tables that say the same, whatever the order in which they learned it. */
+  get digest(): Hash {
+    return this.#digest
   }
 
   count(standing: Standing): number {
@@ -118,7 +127,8 @@ export class Members {
     status: MemberStatus = statusOf[standing],
   ): Entry {
     const { name, address, tags, incarnation } = member
-    const entry: Entry = { member: { name, address, status, tags, incarnation }, standing, since }
+    const hash = rowHash(member, standing)
+    const entry: Entry = { member: { name, address, status, tags, incarnation }, standing, since, hash }
     this.put(entry)
     return entry
   }
@@ -127,9 +137,10 @@ export class Members {
     const { name } = entry.member
     const known = this.#entries.get(name)
     if (known === undefined) this.#names.push(name)
-    else this.#counts[known.standing]--
+    else this.#forget(known)
     this.#entries.set(name, entry)
     this.#counts[entry.standing]++
+    this.#digest = combined(this.#digest, entry.hash)
     this.#sorted = undefined
   }
 
@@ -154,15 +165,36 @@ export class Members {
   remove(name: string): void {
     const known = this.#entries.get(name)
     if (known === undefined) return
-    this.#counts[known.standing]--
+    this.#forget(known)
     this.#entries.delete(name)
     this.#names[this.#names.indexOf(name)] = this.#names.at(-1) as string
     this.#names.pop()
     this.#sorted = undefined
+  }
+
+  #forget(known: Entry): void {
+    this.#counts[known.standing]--
+    this.#digest = combined(this.#digest, known.hash)
   }
 }
 
 /** Alive or suspect: it is probed, gossiped to, and asked for state. */
 export function isLive(entry: Entry): boolean {
   return entry.standing === 'alive' || entry.standing === 'suspect'
+}
+
+/** What must be the same for two tables to say the same of a member. */
+function rowHash({ name, address, tags, incarnation }: Omit<Member, 'status'>, standing: Standing): Hash {
+  // Who is gone left with whatever was last known of it, which may not be the same everywhere.
+  if (standing !== 'alive' && standing !== 'suspect') return hashOf([standing, incarnation, name])
+  const sorted = Object.keys(tags).sort()
+  // A suspicion passes within a minute, and is news of its own.
+  return hashOf([
+    'alive',
+    incarnation,
+    name,
+    address.host,
+    address.port,
+    ...sorted.flatMap((key) => [key, tags[key] ?? '']),
+  ])
 }

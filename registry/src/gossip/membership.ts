@@ -11,6 +11,7 @@ import { type GossipConfig, suspicionTimeout, transmitLimit } from './config.ts'
 import type { Events } from './events.ts'
 import { type Entry, isLive, Members, sameAddress, sameTags, verdict } from './members.ts'
 import { encodeMessage, type News, type Standing, type StateRecord } from './message.ts'
+import type { Repeats } from './repeats.ts'
 import { Suspicion } from './suspicion.ts'
 
 /** What news did to a member: it takes part for the first time or after it left, or again after it had failed. */
@@ -26,6 +27,8 @@ export class Membership {
   readonly members = new Members()
   readonly #broadcasts = new Broadcasts()
   readonly #suspicions = new Map<string, Suspicion>()
+  /** No suspicion ends before this. */
+  #nextDeadline: Millis = Number.POSITIVE_INFINITY
   /** Who wants a name that is taken, for the case that its holder turns out to be dead. */
   readonly #claims = new Map<string, { news: AliveNews; until: Millis }>()
   readonly #name: string
@@ -33,6 +36,7 @@ export class Membership {
   readonly #awareness: Awareness
   readonly #events: Events
   readonly #random: Random
+  readonly #repeats: Repeats
   readonly #allow: (name: string, tags: Record<string, string>) => string | undefined
   #leaving = false
 
@@ -43,6 +47,7 @@ export class Membership {
       awareness: Awareness
       events: Events
       random: Random
+      repeats: Repeats
       allow: (name: string, tags: Record<string, string>) => string | undefined
     },
     now: Millis,
@@ -52,6 +57,7 @@ export class Membership {
     this.#awareness = options.awareness
     this.#events = options.events
     this.#random = options.random
+    this.#repeats = options.repeats
     this.#allow = options.allow
     const { member } = this.members.set({ ...self, tags: { ...self.tags } }, 'alive', now)
     this.#events.push({ type: 'join', member })
@@ -116,8 +122,13 @@ export class Membership {
   /** Whoever was suspected for long enough has failed. Returns the names of those whose place somebody else took at once. */
   tick(now: Millis): string[] {
     const joined: string[] = []
+    if (now < this.#nextDeadline) return joined
+    this.#nextDeadline = Number.POSITIVE_INFINITY
     for (const [name, suspicion] of this.#suspicions) {
-      if (now < suspicion.deadline) continue
+      if (now < suspicion.deadline) {
+        this.#nextDeadline = Math.min(this.#nextDeadline, suspicion.deadline)
+        continue
+      }
       const { incarnation } = (this.members.entry(name) as Entry).member
       if (this.hear({ type: 'failed', name, incarnation, from: this.#name }, now) !== undefined) joined.push(name)
     }
@@ -131,6 +142,7 @@ export class Membership {
       if (standing === 'alive' || standing === 'suspect' || member.name === this.#name) continue
       if (now - since < this.#reapTimeout(standing)) continue
       this.members.remove(member.name)
+      this.#repeats.forget()
       if (standing !== 'pruned') this.#events.push({ type: 'reap', member })
     }
   }
@@ -151,16 +163,19 @@ export class Membership {
     const known = this.members.entry(news.name)
     switch (verdict(known, news)) {
       case 'stale':
+        // Next time it may be no longer.
+        if (known === undefined || news.incarnation > known.member.incarnation) this.#repeats.forget()
         if (known !== undefined) this.#contradict(known, news)
         return undefined
       case 'conflict':
+        this.#repeats.forget()
         if (news.type === 'alive' && known !== undefined) {
           this.#claims.set(news.name, { news, until: now + claimLasts })
           this.#conflict(known.member, news, now)
         }
         return undefined
       case 'confirm':
-        if (news.type === 'suspect' && this.#suspicions.get(news.name)?.confirm(news.from)) this.#broadcast(news)
+        if (news.type === 'suspect') this.#confirm(news)
         return undefined
       case 'take':
         if (news.type === 'alive') return this.#takeAlive(known, news, now)
@@ -268,7 +283,16 @@ export class Membership {
     // to wait for (memberlist).
     const wanted = this.#config.suspicionMult - 2
     const options = { from: news.from, wanted: live - 2 >= wanted ? wanted : 0, min, max }
-    this.#suspicions.set(news.name, new Suspicion(options, now))
+    const suspicion = new Suspicion(options, now)
+    this.#suspicions.set(news.name, suspicion)
+    this.#nextDeadline = Math.min(this.#nextDeadline, suspicion.deadline)
+  }
+
+  #confirm(news: BadNews): void {
+    const suspicion = this.#suspicions.get(news.name)
+    if (suspicion === undefined || !suspicion.confirm(news.from)) return
+    this.#nextDeadline = Math.min(this.#nextDeadline, suspicion.deadline)
+    this.#broadcast(news)
   }
 
   /** Nobody but we can say how we are: what is not true is overruled by a higher incarnation (SWIM §4.2). */

@@ -18,6 +18,7 @@
  */
 import { crc32 } from 'node:zlib'
 import type { Address, Coordinate, Millis, UserEvent } from '../model.ts'
+import type { Hash } from './digest.ts'
 import { byteLength, isName, Malformed, nameLengthMax, Reader, tagsMax, textLengthMax, Writer } from './fields.ts'
 import type { Texts } from './texts.ts'
 import { readUserEvent, readUserEvents, type UserEventState, writeUserEvent, writeUserEvents } from './user-event.ts'
@@ -30,6 +31,7 @@ export const datagramLengthMax = 1_400
 export const recordLengthMax = 1_100
 const recordsMax = 100_000
 const incarnationMax = 2 ** 48
+const hashMax = 0xffff_ffff
 const ageSecondsMax = 2 ** 40
 const headerLength = 7
 const version = 2
@@ -77,6 +79,8 @@ export type Message =
   /** I am here, `from`, but the member you asked me to ping did not answer (Lifeguard). */
   | { type: 'nack'; sequence: number; from: string }
   | News
+  /** What the table of `from` comes to: whether it says the same as ours. In frames only. */
+  | { type: 'digest'; sequence: number; reply: boolean; from: string; digest: Hash }
   /** Everything `from` knows, itself first; in frames only. With `more`, another part follows. The first has user events. */
   | {
       type: 'state'
@@ -104,7 +108,9 @@ const kinds = [
   'state',
   'refusal',
   'userEvent',
+  'digest',
 ] as const satisfies Message['type'][]
+const isNews = (type: Message['type']) => (standings as readonly string[]).includes(type)
 const standings = ['alive', 'suspect', 'failed', 'left', 'pruned'] as const satisfies Standing[]
 
 /** Puts encoded messages into one packet. */
@@ -160,6 +166,13 @@ export function encodeMessage(message: Message): Uint8Array {
       writeRecords(message.records, out)
       writeUserEvents(message.userEvents, out)
       break
+    case 'digest':
+      out
+        .number(message.sequence)
+        .byte(message.reply ? 1 : 0)
+        .text(message.from)
+      out.number(message.digest[0]).number(message.digest[1])
+      break
     case 'refusal':
       out.number(message.sequence).text(message.reason)
       break
@@ -183,12 +196,19 @@ function writeRecords(records: readonly StateRecord[], out: Writer): void {
   }
 }
 
+/** What a receiver remembers of former packets. */
+export interface Memory {
+  /** Where to look for names before making them anew. */
+  texts: Texts
+  /** True: this news was heard a moment ago, and need not be read again. */
+  repeated(body: Uint8Array, begin: number, end: number): boolean
+}
+
 /**
  * All messages of a packet that are of a kind we know; when one of them is wrong, none.
- * @param texts where to look for names before making them anew
  * @throws Malformed
  */
-export function decodePacket(bytes: Uint8Array, texts?: Texts): Message[] {
+export function decodePacket(bytes: Uint8Array, memory?: Memory): Message[] {
   if (bytes.length < headerLength)
     throw new Malformed(`expected at least ${headerLength} bytes, received ${bytes.length}`)
   if (bytes[0] !== 0x52 || bytes[1] !== 0x47) throw new Malformed('not a gossip packet')
@@ -196,12 +216,15 @@ export function decodePacket(bytes: Uint8Array, texts?: Texts): Message[] {
   const body = bytes.subarray(headerLength)
   const sum = new DataView(bytes.buffer, bytes.byteOffset).getUint32(3)
   if (sum !== crc32(body)) throw new Malformed('checksum does not match')
-  const reader = new Reader(body, texts)
+  const reader = new Reader(body, memory?.texts)
   const messages: Message[] = []
   while (!reader.done) {
+    const begin = reader.position
     const type = kinds[reader.byte()]
     const fields = reader.part()
-    if (type !== undefined) messages.push(readMessage(type, fields))
+    if (type === undefined) continue
+    if (isNews(type) && memory?.repeated(body, begin, reader.position)) continue
+    messages.push(readMessage(type, fields))
   }
   return messages
 }
@@ -255,6 +278,12 @@ function readMessage(type: Message['type'], reader: Reader): Message {
       const userEvents = readUserEvents(reader)
       const state = { type, sequence, reply: (flags & 1) !== 0, more: (flags & 2) !== 0, from, records }
       return userEvents === undefined ? state : { ...state, userEvents }
+    }
+    case 'digest': {
+      const sequence = reader.number()
+      const reply = (reader.byte() & 1) !== 0
+      const from = reader.name()
+      return { type, sequence, reply, from, digest: [reader.number(hashMax), reader.number(hashMax)] }
     }
     case 'refusal':
       return { type, sequence: reader.number(), reason: reader.text(textLengthMax) }

@@ -2,9 +2,9 @@
  * The failure detector: probe rounds (SWIM §3.1, §4.3) with Lifeguard's local health (LHA-Probe), and the pings we make
  * for others. It knows who was asked and who answered; what a failed probe means is for `Gossip` to say.
  *
- * A probe: a direct ping; without an answer after probeTimeout, ping requests to a few others and a ping over a
- * connection (some networks lose all datagrams, and stale connection tracking loses them for minutes); without an answer
- * at the end of the interval the member has failed it. Acknowledgements count by sequence number and by the name of
+ * A probe: a direct ping; without an answer after probeTimeout, ping requests to a few others, a ping over a connection (some
+ * networks lose all datagrams, and stale connection tracking loses them for minutes), and the direct ping again, twice in
+ * each further probeTimeout (where datagrams are lost by chance that is what helps most); without an answer at the end of the interval the member has failed it. Acknowledgements count by sequence number and by the name of
  * who answers, never by where they come from.
  */
 import type { Random } from '../io/random.ts'
@@ -20,6 +20,8 @@ export interface Outgoing {
   to: Address
   message: Message
   about?: string
+  /** A ping that was sent before, and not answered. */
+  again?: boolean
 }
 
 /** What a tick or an answer made of the current probe. */
@@ -37,6 +39,9 @@ interface Probe {
   deadline: Millis
   /** Ping requests and the ping over a connection have been sent. */
   indirect: boolean
+  /** The number of the later pings, which is not that of the first, so that their answers are not taken for late ones. */
+  again: number | undefined
+  againAt: Millis
   /** Others asked who have not said nack. */
   silent: Set<string>
   asked: number
@@ -108,6 +113,9 @@ export class Prober {
       results.push(...this.#conclude(probe))
     } else if (probe !== undefined && !probe.indirect && now >= probe.indirectAt) {
       this.#askOthers(probe, self, send)
+      this.#askAgain(probe, self, now, send)
+    } else if (probe?.again !== undefined && now >= probe.againAt) {
+      this.#askAgain(probe, self, now, send)
     }
     if (this.#probe === undefined && now >= this.#nextRound) this.#begin(self, now, send)
     return { send, results }
@@ -143,7 +151,7 @@ export class Prober {
   /** @param viaFrame it came over a connection. Returns what to pass on to a member we pinged for. */
   acked(sequence: number, from: string, viaFrame: boolean): Outgoing | undefined {
     const probe = this.#probe
-    if (probe?.sequence === sequence) {
+    if (probe !== undefined && (probe.sequence === sequence || probe.again === sequence)) {
       if (probe.name !== from) return undefined
       if (viaFrame) {
         // Kept until the deadline: whether datagrams get through as well is worth knowing.
@@ -184,6 +192,8 @@ export class Prober {
       indirectAt: now + this.#config.probeTimeout,
       deadline: this.#nextRound,
       indirect: false,
+      again: undefined,
+      againAt: 0,
       silent: new Set(),
       asked: 0,
       byFrame: false,
@@ -238,6 +248,14 @@ export class Prober {
     }
     const message: Message = { type: 'ping', sequence, target, from: self.name, address: self.address }
     send.push({ via: 'frame', to: targetAddress, message, about: target })
+  }
+
+  #askAgain(probe: Probe, self: { name: string; address: Address }, now: Millis, send: Outgoing[]): void {
+    probe.again ??= this.nextSequence()
+    probe.againAt = now + this.#config.probeTimeout / 2
+    const { name: target, address: to, again: sequence } = probe
+    const message: Message = { type: 'ping', sequence, target, from: self.name, address: self.address }
+    send.push({ via: 'datagram', to, message, about: target, again: true })
   }
 
   #conclude(probe: Probe): ProbeResult[] {

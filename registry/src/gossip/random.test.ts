@@ -1,8 +1,9 @@
-/** Pools in random trouble. A failure names its seed; `SEED=n` runs only that one. */
+/** Pools in random trouble. A failure names its seed; `SEED=n` runs only that one, `SEEDS=n` so many. */
 import { env } from 'node:process'
 import { runPool } from '../../test/gossip/trouble.ts'
 
-const seeds = env.SEED === undefined ? Array.from({ length: 60 }, (_, seed) => seed + 1) : [Number(env.SEED)]
+const count = Number(env.SEEDS ?? 60)
+const seeds = env.SEED === undefined ? Array.from({ length: count }, (_, seed) => seed + 1) : [Number(env.SEED)]
 
 describe('random gossip', () => {
   // A few runs per test, for their time limits.

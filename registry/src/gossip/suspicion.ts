@@ -12,6 +12,8 @@ export class Suspicion {
   readonly #wanted: number
   readonly #accusers: string[]
   #confirmations = 0
+  /** When the suspect counts as failed, unless it refutes or more confirmations move this nearer. */
+  deadline: Millis
 
   /**
    * @param options.wanted how many confirmations shorten the time-out to `min`; 0: it is `min` from the start
@@ -23,6 +25,7 @@ export class Suspicion {
     this.#max = options.max
     this.#wanted = options.wanted
     this.#accusers = [options.from]
+    this.deadline = this.#ends()
   }
 
   /** Who suspected first, as far as we heard. */
@@ -35,11 +38,11 @@ export class Suspicion {
     if (this.#confirmations >= this.#wanted || this.#accusers.includes(from)) return false
     this.#accusers.push(from)
     this.#confirmations++
+    this.deadline = this.#ends()
     return true
   }
 
-  /** When the suspect counts as failed, unless it refutes or more confirmations move this nearer. */
-  get deadline(): Millis {
+  #ends(): Millis {
     if (this.#wanted < 1) return this.#began + this.#min
     const share = Math.log(this.#confirmations + 1) / Math.log(this.#wanted + 1)
     return this.#began + Math.max(this.#min, Math.floor(this.#max - share * (this.#max - this.#min)))

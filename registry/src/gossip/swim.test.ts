@@ -57,6 +57,26 @@ describe('SWIM', () => {
     )
   })
 
+  it('a member that does not answer is pinged again twice in the rest of the interval, as good as the first time', () => {
+    const wire = new Wire()
+    wire.meet(...names(5))
+    const { message: first } = wire.runUntil('ping')
+    const later = all(
+      wire.run(900).filter(({ via }) => via === 'datagram'),
+      'ping',
+    )
+    assert.deepEqual(
+      later.map(({ target }) => target),
+      [first.target, first.target],
+    )
+    // By another number: what is measured is the way there and back of the first.
+    assert.ok(later.every(({ sequence }) => sequence === later[0]?.sequence && sequence !== first.sequence))
+    wire.hear(ackOf(later[0]!))
+    wire.run(1_000)
+    assert.equal(wire.gossip.get(first.target)?.status, 'alive')
+    assert.equal(wire.gossip.health, 0)
+  })
+
   it('§3.1 an answer through another is as good as a direct one', () => {
     const wire = new Wire()
     wire.meet('b', 'c', 'd')

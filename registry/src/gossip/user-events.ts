@@ -11,6 +11,7 @@
 import { BadRequest, Refused } from '../errors.ts'
 import type { UserEvent } from '../model.ts'
 import { Broadcasts } from './broadcasts.ts'
+import { combined, type Hash, hashOf, nothing } from './digest.ts'
 import { encodeMessage } from './message.ts'
 import { lamportMax, type UserEventState, unfitEventReason } from './user-event.ts'
 
@@ -75,6 +76,16 @@ export class UserEvents {
     const moments = this.#moments.filter((moment) => moment !== undefined && moment.ltime >= this.#oldest)
     const sorted = (moments as Moment[]).sort((a, b) => a.ltime - b.ltime)
     return { clock: this.#clock, events: sorted.flatMap(({ events }) => events) }
+  }
+
+  /** Of what a state exchange carries. */
+  digest(): Hash {
+    let digest = nothing
+    for (const moment of this.#moments) {
+      if (moment === undefined || moment.ltime < this.#oldest) continue
+      for (const { id } of moment.events) digest = combined(digest, hashOf([moment.ltime, id]))
+    }
+    return digest
   }
 
   /**

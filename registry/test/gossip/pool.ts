@@ -4,6 +4,7 @@
  */
 
 import { Gossip, type GossipConfig, type GossipEvent, lanConfig } from '../../src/gossip/gossip.ts'
+import { decodePacket } from '../../src/gossip/message.ts'
 import { Random } from '../../src/io/random.ts'
 import type { Address, Member, Millis } from '../../src/model.ts'
 
@@ -57,6 +58,8 @@ export class Pool {
   now: Millis = 1_000_000
   datagramsSent = 0
   largestDatagram = 0
+  /** Frames that tell a whole table. */
+  stateFrames = 0
   readonly processes: Process[] = []
   readonly #due: Due[] = []
   #order = 0
@@ -197,6 +200,7 @@ export class Pool {
     for (const event of events) process.events.push({ at: this.now, event })
     for (const { to, bytes } of datagrams) this.#datagram(process, to, bytes)
     for (const { to, replyTo, bytes } of frames) {
+      if (decodePacket(bytes).some(({ type }) => type === 'state')) this.stateFrames++
       if (to === undefined) this.#deliver(process, replyTo as Process, bytes, process)
       else this.#frame(process, to, bytes)
     }

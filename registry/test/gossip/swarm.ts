@@ -8,7 +8,7 @@
  * then it ticks, and finds up to `inboxMax` datagrams that its socket kept.
  */
 import { Gossip, type GossipConfig, type GossipEvent, lanConfig } from '../../src/gossip/gossip.ts'
-import type { Entry } from '../../src/gossip/members.ts'
+import { type Entry, Members } from '../../src/gossip/members.ts'
 import { datagramLengthMax } from '../../src/gossip/message.ts'
 import { Texts } from '../../src/gossip/texts.ts'
 import { Random } from '../../src/io/random.ts'
@@ -79,12 +79,13 @@ export class Swarm {
     this.loss = loss
     this.#random = new Random(seed)
     const known: Entry[] = []
+    const table = new Members()
     const texts = new Texts(32_768)
     for (let place = 0; place < nodes; place++) {
       const name = nameOf(place)
       const address = { host: `10.${place >> 16}.${(place >> 8) & 255}.${place & 255}`, port: firstPort + place }
       const member = { name, address, status: 'alive', tags: { ...tags, id: idOf(place) }, incarnation: 1 } as const
-      known.push({ member, standing: 'alive', since: this.now })
+      known.push(table.set(member, 'alive', this.now))
     }
     for (const { member } of known) {
       const { name, address, tags: own } = member
