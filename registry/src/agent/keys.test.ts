@@ -346,7 +346,7 @@ describe('the keys of several datacenters', () => {
     const { operate, texts, nodes, servers } = datacenters({ dc1: [[first]], dc2: [[first]] })
     const there = nodes[1]?.far as WiredStation
     there.deaf = true
-    const lost = /^dc2-n1\.dc2: no answer from 10\.101\.0\.1:8301 within 10000 ms/
+    const lost = /^dc2-n1\.dc2: no answer from 10\.101\.0\.1:8301 within 8000 ms/
     assert.match(problems(await operate({ type: 'install', key: second })).at(-1) ?? '', lost)
     assert.deepEqual(texts(), [[first, second], [first]])
     there.deaf = false

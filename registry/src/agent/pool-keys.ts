@@ -66,7 +66,7 @@ type Outcome = { member: Member; look: Look } | { member: Member; error: Error }
 
 const method = 'keys'
 const answerWithin: Millis = 5_000
-const askedAtOnce = 32
+const askedAtOnce = 64
 const changes: readonly unknown[] = ['install', 'use', 'remove'] satisfies KeyChange[]
 
 export class PoolKeys {

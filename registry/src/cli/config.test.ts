@@ -49,6 +49,27 @@ describe('configuration of the agent', () => {
     }
   })
 
+  it('encryption of gossip is by a key that is one, and strict unless told otherwise', () => {
+    const key = Buffer.alloc(32, 5).toString('base64')
+    const strict = { verifyIncoming: true, verifyOutgoing: true, keepFile: true }
+    assert.deepEqual(config('-data-dir=/d').encrypt, { key: undefined, ...strict })
+    assert.deepEqual(config(`-data-dir=/d -encrypt=${key}`).encrypt, { key, ...strict })
+    assert.deepEqual(config(`-data-dir=/d -encrypt ${key} -disable-keyring-file`).encrypt, {
+      key,
+      ...strict,
+      keepFile: false,
+    })
+    const file = { encrypt: key, encrypt_verify_incoming: false, encrypt_verify_outgoing: false }
+    const relaxed = config('-data-dir=/d -config-file=/e.json', machine({ '/e.json': JSON.stringify(file) }))
+    assert.deepEqual(relaxed.encrypt, { key, verifyIncoming: false, verifyOutgoing: false, keepFile: true })
+    assert.deepEqual(mistakes('-data-dir=/d -encrypt=abc'), [
+      'encrypt has invalid key: illegal base64 data at input byte 0; "registry keygen" makes one',
+    ])
+    assert.deepEqual(mistakes('-data-dir=/d -encrypt=AAAA'), [
+      'encrypt has invalid key: key size must be 16, 24 or 32 bytes; "registry keygen" makes one',
+    ])
+  })
+
   it('the words of the book are understood', () => {
     const image = machine({
       '/etc/r/r.json': '{"data_dir":"/data","client_addr":"0.0.0.0","ports":{"dns":53},"recursor":"8.8.8.8"}',

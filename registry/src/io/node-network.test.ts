@@ -68,6 +68,23 @@ describe('the real network', () => {
     assert.equal(new Set(Object.values(a.ports)).size, 3)
   })
 
+  it('says where bytes seem to come from, for those who look at a log', async () => {
+    const [a, b] = [await open({ lan: loopback }), await open()]
+    const datagramFrom = new Promise<unknown>((resolve) => b.onDatagram('lan', (_bytes, from) => resolve(from)))
+    const frameFrom = new Promise<unknown>((resolve) =>
+      b.onFrame('lan', (_bytes, reply, from) => {
+        reply(Buffer.from('here'))
+        resolve(from)
+      }),
+    )
+    const answerFrom = new Promise<unknown>((resolve) => a.onFrame('lan', (_bytes, _reply, from) => resolve(from)))
+    a.datagram('lan', at(b, 'lan'), Buffer.from('datagram'))
+    a.frame('lan', at(b, 'lan'), Buffer.from('frame'))
+    assert.equal(await datagramFrom, `127.0.0.1:${a.ports.lan}`)
+    assert.match(String(await frameFrom), /^127\.0\.0\.1:\d+$/)
+    assert.equal(await answerFrom, `127.0.0.1:${b.ports.lan}`)
+  })
+
   it('says that a frame failed when nobody listens, and connects anew with the next', async () => {
     const a = await open()
     const gone = await open()
