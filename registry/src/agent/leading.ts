@@ -27,6 +27,8 @@ const leaderInterval: Millis = 60_000
 const promoteInterval: Millis = 500
 const leavingLasts: Millis = 30_000
 const letGoPause: Millis = 100
+/** A server that was taken out by hand stays out for about so long, if it lives. */
+const takenOutLasts: Millis = 10_000
 /** How often the health of servers is looked at, at least. */
 const healthInterval: Millis = 1_000
 /** Between two ticks: what answered meanwhile has not been read yet, and nobody is judged by that. */
@@ -157,6 +159,8 @@ export class Leading {
         await deadlines.until(io.clock.now() + letGoPause)
       }
     }
+    // One that lives is taken in again, but whoever took it out may have something to do first.
+    deadlines.at(io.clock.now() + takenOutLasts, () => this.wake())
   }
 
   onMember(event: GossipEvent & { type: 'join' | 'leave' | 'failed' | 'update' | 'reap' }): void {
