@@ -11,7 +11,7 @@ import type { Log } from '../io/io.ts'
 import { type NodeIo, openIo } from '../io/node.ts'
 import type { Millis } from '../model.ts'
 import { type AgentConfig, configure } from './config.ts'
-import { logger } from './log.ts'
+import { type Logger, logger } from './log.ts'
 import { machine, resolveHost } from './machine.ts'
 import { consulVersion } from './version.ts'
 
@@ -34,14 +34,15 @@ export async function runAgent(words: readonly string[], asConsul: boolean): Pro
   }
   const { config } = configured
   const say = (line: string) => process.stdout.write(`${line}\n`)
-  const { log, open } = logger({ level: config.logLevel, json: config.logJson, wall: () => Date.now(), write: say })
+  const logs = logger({ level: config.logLevel, json: config.logJson, wall: () => Date.now(), write: say })
+  const { log, open } = logs
   const banner = config.logJson ? () => {} : say
   // Who reads the log may go away (a restarted journal); the agent goes on without.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   const closers: (() => Promise<unknown>)[] = []
   const signals = new Signals(config, log)
   try {
-    return await run(config, { log, open, banner, closers, signals })
+    return await run(config, { logs, log, open, banner, closers, signals })
   } catch (error) {
     open()
     console.error(`==> ${(error as Error).message}`)
@@ -70,6 +71,7 @@ async function within(limit: Millis, act: Promise<unknown>, late: () => void): P
 }
 
 interface Running {
+  logs: Logger
   log: Log
   /** Lets the log lines out. */
   open(): void
@@ -79,7 +81,7 @@ interface Running {
   signals: Signals
 }
 
-async function run(config: AgentConfig, { log, open, banner, closers, signals }: Running): Promise<number> {
+async function run(config: AgentConfig, { logs, log, open, banner, closers, signals }: Running): Promise<number> {
   if (config.bootstrap) banner('==> WARNING: Bootstrap mode enabled! Do not enable unless necessary')
   if (config.bootstrapExpect > 0) {
     banner(`==> WARNING: Expect Mode enabled, expecting ${config.bootstrapExpect} servers`)
@@ -101,7 +103,7 @@ async function run(config: AgentConfig, { log, open, banner, closers, signals }:
   const ticking = setInterval(() => agent.tick(), tickInterval)
   closers.push(async () => clearInterval(ticking))
 
-  const ports = await openFaces(config, agent, io, { log, banner, closers })
+  const ports = await openFaces(config, agent, io, { logs, log, banner, closers })
   if (config.pidFile !== undefined) {
     const { pidFile } = config
     try {
@@ -185,12 +187,13 @@ async function openFaces(
   config: AgentConfig,
   agent: Agent,
   io: NodeIo,
-  { log, banner, closers }: Pick<Running, 'log' | 'banner' | 'closers'>,
+  { logs, log, banner, closers }: Pick<Running, 'logs' | 'log' | 'banner' | 'closers'>,
 ): Promise<Ports> {
   const http = {
     clock: io.clock,
     random: io.random,
     log,
+    logs,
     pretty: config.dev,
     sessionTtlMin: config.sessionTtlMin,
   }
@@ -216,6 +219,8 @@ async function openFaces(
       }
     }
   }
+  // Before the listeners close: who follows the log is told that it ends.
+  closers.push(async () => logs.end())
   if (config.ports.dns >= 0) {
     const seconds = (millis: Millis) => Math.floor(millis / 1000)
     const dns = await dnsServer(

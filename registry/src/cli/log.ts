@@ -1,4 +1,8 @@
-/** Log lines for people (`    2026/11/25 09:03:30 [INFO] raft: …`, as Consul wrote them) or as JSON for machines. */
+/**
+ * Log lines for people (`    2026/11/25 09:03:30 [INFO] raft: …`, as Consul wrote them) or as JSON for machines; and the
+ * same entries, of any level, for those who follow them.
+ */
+import type { Follower, LogFeed } from '../http/endpoint.ts'
 import type { Log, LogLevel } from '../io/io.ts'
 
 const ranks: Record<LogLevel, number> = { trace: 0, debug: 1, info: 2, warn: 3, error: 4 }
@@ -12,23 +16,49 @@ export interface LogOptions {
   write: (line: string) => void
 }
 
+export interface Logger extends LogFeed {
+  log: Log
+  /** Lets out the lines that came so far, and from now on each as it comes. */
+  open(): void
+  /** Tells all who follow that no more will come. */
+  end(): void
+}
+
 /** A log that keeps its lines until `open`, so that they come after the start-up text. */
-export function logger({ level, json, wall, write }: LogOptions): { log: Log; open(): void } {
+export function logger({ level, json, wall, write }: LogOptions): Logger {
   let held: string[] | undefined = []
+  const followers = new Set<Follower>()
   const put = (line: string) => {
     if (held === undefined) write(line)
     else held.push(line)
   }
   return {
     log: (lineLevel, area, message, fields = {}) => {
-      if (ranks[lineLevel] < ranks[level]) return
+      const rank = ranks[lineLevel]
+      if (rank < ranks[level] && followers.size === 0) return
       const when = new Date(wall())
-      put(json ? jsonLine(lineLevel, area, message, fields, when) : textLine(lineLevel, area, message, fields, when))
+      if (rank >= ranks[level]) put((json ? jsonLine : textLine)(lineLevel, area, message, fields, when))
+      if (followers.size === 0) return
+      const entry = { level: lineLevel, area, message, fields, at: when.toISOString() }
+      for (const follower of followers) {
+        if (rank >= ranks[follower.level]) follower.receive(entry)
+      }
     },
     open: () => {
       const lines = held ?? []
       held = undefined
       for (const line of lines) write(line)
+    },
+    follow: (follower) => {
+      followers.add(follower)
+      return () => {
+        followers.delete(follower)
+      }
+    },
+    end: () => {
+      const all = [...followers]
+      followers.clear()
+      for (const follower of all) follower.ended()
     },
   }
 }

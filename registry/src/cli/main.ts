@@ -5,15 +5,18 @@ import { buffer } from 'node:stream/consumers'
 import { runAgent } from './agent.ts'
 import type { Command } from './command.ts'
 import { connect, connectionFlags } from './connection.ts'
+import { event } from './event.ts'
 import { type Flag, flagsHelp, parseFlags } from './flags.ts'
 import { keygen, keyring } from './keyring.ts'
 import { kvDelete, kvGet, kvPut } from './kv.ts'
 import { forceLeave, info, join, leave, members } from './members.ts'
+import { monitor } from './monitor.ts'
 import { getAutopilot, listPeers, removePeer, setAutopilot } from './operator.ts'
 import { runRecover } from './recover.ts'
 import { consulVersion, rollcallVersion } from './version.ts'
 
 const commands: readonly Command[] = [
+  event,
   forceLeave,
   info,
   join,
@@ -24,6 +27,7 @@ const commands: readonly Command[] = [
   kvPut,
   leave,
   members,
+  monitor,
   getAutopilot,
   listPeers,
   removePeer,

@@ -1,5 +1,6 @@
 /** `members`, `join`, `leave`, `force-leave`, `info`: the agent and its company. */
 import type { MemberShape } from '../client/shapes.ts'
+import { BadPattern, compilePattern, type Pattern } from '../pattern.ts'
 import { type Call, type Command, columns } from './command.ts'
 
 const statusNames = ['none', 'alive', 'leaving', 'left', 'failed']
@@ -19,24 +20,36 @@ export const members: Command = {
     },
     { name: 'wan', takes: 'nothing', help: 'The pool of servers of all datacenters.' },
     { name: 'segment', takes: 'value', help: 'There are no segments: any but the default is an error.' },
+    {
+      name: 'format',
+      takes: 'value',
+      value: 'pretty|json',
+      help: 'A table, or what the HTTP API answers. Default: pretty.',
+    },
   ],
   async run({ client, given, out, err }: Call) {
-    let pattern: RegExp
+    let pattern: Pattern
     try {
-      pattern = new RegExp(given.get('status') ?? '.*')
+      pattern = compilePattern(given.get('status') ?? '.*')
     } catch (error) {
-      err(`Failed to compile status regexp: ${(error as Error).message}`)
+      if (!(error instanceof BadPattern)) throw error
+      err(`Failed to compile status regexp: ${error.message}`)
       return 1
     }
-    if ((given.get('segment') ?? '') !== '') {
-      throw new Error('Network segments are not supported in this version of Consul')
+    const format = given.get('format') ?? 'pretty'
+    if (format !== 'pretty' && format !== 'json') {
+      err(`Unknown format: ${format}`)
+      return 1
     }
-    const answer = await client.agent.members(given.get('wan') === 'true' ? 'wan' : 'lan')
-    const shown = answer.value.filter(({ Status }) => pattern.test(statusNames[Status] ?? 'none'))
-    if (shown.length === 0) return 2
+    const pool = given.get('wan') === 'true' ? 'wan' : 'lan'
+    const answer = await client.agent.members(pool, given.get('segment') || '_all')
+    const shown = answer.value.filter(({ Status }) => pattern.matches(statusNames[Status] ?? 'none'))
     shown.sort((a, b) => rank(a) - rank(b) || (a.Name < b.Name ? -1 : 1))
-    for (const line of columns(given.get('detailed') === 'true' ? detailed(shown) : plain(shown))) out(line)
-    return 0
+    if (format === 'json') out(JSON.stringify(shown, null, 4))
+    else if (shown.length > 0) {
+      for (const line of columns(given.get('detailed') === 'true' ? detailed(shown) : plain(shown))) out(line)
+    }
+    return shown.length === 0 ? 2 : 0
   },
 }
 

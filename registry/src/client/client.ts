@@ -4,13 +4,14 @@
  * nothing is retried here. Reads answer `{ index, value }`; hand the index back for a blocking query.
  */
 import type { Index, Millis } from '../model.ts'
-import { type ClientOptions, type Request, type Response, send, UnexpectedAnswer } from './request.ts'
+import { type ClientOptions, follow, type Request, type Response, send, UnexpectedAnswer } from './request.ts'
 import type {
   AgentServiceShape,
   AutopilotShape,
   CatalogServiceShape,
   CheckRegistration,
   CheckShape,
+  EventShape,
   KeyringShape,
   KvOperation,
   KvPairShape,
@@ -157,11 +158,19 @@ export class Client {
 
   readonly agent = {
     self: (): Promise<Answer<SelfShape>> => this.#read('/v1/agent/self'),
-    members: (pool: 'lan' | 'wan' = 'lan'): Promise<Answer<MemberShape[]>> =>
-      this.#read('/v1/agent/members', { wan: pool === 'wan' ? 1 : undefined }),
+    /** There are no segments: any but `_all` is an error. */
+    members: (pool: 'lan' | 'wan' = 'lan', segment?: string): Promise<Answer<MemberShape[]>> =>
+      this.#read('/v1/agent/members', { segment, wan: pool === 'wan' ? 1 : undefined }),
     join: (address: string, pool: 'lan' | 'wan' = 'lan'): Promise<void> =>
       this.#put(`/v1/agent/join/${encodeURIComponent(address)}`, { wan: pool === 'wan' ? 1 : undefined }),
     leave: (): Promise<void> => this.#put('/v1/agent/leave'),
+    /** What the agent logs from now on, as it comes; in pieces that need not end with a line. */
+    monitor: (options: { level?: string; json?: boolean; signal?: AbortSignal } = {}): AsyncIterable<Uint8Array> => {
+      const query = { loglevel: options.level, logjson: options.json }
+      const request: Request = { method: 'GET', path: '/v1/agent/monitor', query }
+      if (options.signal !== undefined) request.signal = options.signal
+      return follow(this.#options, request)
+    },
     forceLeave: (node: string, prune = false): Promise<void> =>
       this.#put(`/v1/agent/force-leave/${encodeURIComponent(node)}`, { prune }),
     /** What is registered at this agent, by id. */
@@ -256,6 +265,41 @@ export class Client {
       const query = { cas: options.cas, dc: options.datacenter }
       const path = '/v1/operator/autopilot/configuration'
       return this.#json(await this.#ok({ method: 'PUT', path, query, body: JSON.stringify(autopilot) }))
+    },
+  }
+
+  readonly event = {
+    /** Filters are regular expressions over the names of nodes, services and tags; a tag needs a service. */
+    fire: async (
+      name: string,
+      payload: string | Uint8Array<ArrayBuffer> = '',
+      options: { node?: string; service?: string; tag?: string; datacenter?: string } = {},
+    ): Promise<EventShape> => {
+      const { node, service, tag, datacenter } = options
+      const query = { node: node || undefined, service: service || undefined, tag: tag || undefined, dc: datacenter }
+      return this.#json(
+        await this.#ok({ method: 'PUT', path: `/v1/event/fire/${encodeURIComponent(name)}`, query, body: payload }),
+      )
+    },
+    /**
+     * What the agent has, oldest first. The index has up to 64 bits and no order: hand it back as it is, and there is an
+     * answer when it is another one, or after `wait`.
+     */
+    list: async (
+      options: { name?: string; index?: string; wait?: Millis; signal?: AbortSignal } = {},
+    ): Promise<{ index: string; value: EventShape[] }> => {
+      const { name, index, wait, signal } = options
+      const request = readRequest(
+        '/v1/event/list',
+        { name, index },
+        {
+          ...(wait === undefined ? {} : { wait }),
+          ...(signal === undefined ? {} : { signal }),
+        },
+      )
+      if (wait !== undefined) request.extra = wait + Math.ceil(wait / 16)
+      const response = await this.#ok(request)
+      return { index: response.exactIndex ?? '0', value: this.#json(response) }
     },
   }
 

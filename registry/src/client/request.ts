@@ -16,6 +16,8 @@ export interface FetchAnswer {
   status: number
   headers: { get(name: string): string | null }
   text(): Promise<string>
+  /** For what does not end: logs. */
+  readonly body?: AsyncIterable<Uint8Array> | null
 }
 
 export interface ClientOptions {
@@ -65,6 +67,8 @@ export interface Response {
   status: number
   /** X-Consul-Index; undefined where the endpoint has none. */
   index: number | undefined
+  /** The same with all its digits: of user events it has up to 64 bits. */
+  exactIndex: string | undefined
   text: string
 }
 
@@ -82,13 +86,36 @@ export async function send(options: ClientOptions, request: Request): Promise<Re
   try {
     const answer = await transport(options.base.replace(/\/+$/, '') + request.path + queryText(request.query), init)
     const text = await answer.text()
-    const index = Number(answer.headers.get('X-Consul-Index') ?? Number.NaN)
-    return { status: answer.status, index: Number.isSafeInteger(index) ? index : undefined, text }
+    const exactIndex = answer.headers.get('X-Consul-Index') ?? undefined
+    const index = Number(exactIndex ?? Number.NaN)
+    return { status: answer.status, index: Number.isSafeInteger(index) ? index : undefined, exactIndex, text }
   } catch (error) {
     request.signal?.throwIfAborted()
     if (expiry?.aborted) {
       throw new Unreachable(`${options.base} did not answer within ${allowed} ms`, { cause: error })
     }
+    throw new Unreachable(`${options.base} cannot be reached: ${reasonOf(error)}`, { cause: error })
+  }
+}
+
+/**
+ * What comes for as long as it comes, without a time-out. @throws Unreachable; UnexpectedAnswer; the reason of `request.signal`,
+ * also while the answer is read
+ */
+export async function* follow(options: ClientOptions, request: Request): AsyncGenerator<Uint8Array, void> {
+  const { method, path, query, signal } = request
+  const init: FetchInit = { method, headers: {} }
+  if (options.token !== undefined) init.headers['X-Consul-Token'] = options.token
+  if (signal !== undefined) init.signal = signal
+  signal?.throwIfAborted()
+  const transport = options.fetch
+  try {
+    const answer = await transport(options.base.replace(/\/+$/, '') + path + queryText(query), init)
+    if (answer.status !== 200) throw new UnexpectedAnswer(answer.status, await answer.text())
+    for await (const bytes of answer.body ?? []) yield bytes
+  } catch (error) {
+    signal?.throwIfAborted()
+    if (error instanceof UnexpectedAnswer) throw error
     throw new Unreachable(`${options.base} cannot be reached: ${reasonOf(error)}`, { cause: error })
   }
 }

@@ -192,6 +192,19 @@ export interface KeyringShape {
   NumNodes: number
 }
 
+/** `GET /v1/event/list`; `LTime` is 0 in the answer to `fire`. */
+export interface EventShape {
+  ID: string
+  Name: string
+  /** Base64. */
+  Payload: string | null
+  NodeFilter: string
+  ServiceFilter: string
+  TagFilter: string
+  Version: number
+  LTime: number
+}
+
 /** The value of a pair as bytes. */
 export function bytesOf(pair: KvPairShape): Uint8Array {
   return Uint8Array.from(atob(pair.Value ?? ''), (character) => character.charCodeAt(0))

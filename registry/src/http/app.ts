@@ -17,6 +17,7 @@ import { FetchedRequest, responseOf } from './fetched.ts'
 import { healthEndpoints } from './health.ts'
 import { keyringEndpoints } from './keyring.ts'
 import { kvEndpoints } from './kv.ts'
+import { monitorEndpoints } from './monitor.ts'
 import { operatorEndpoints } from './operator.ts'
 import { sessionEndpoints } from './sessions.ts'
 import { statusEndpoints } from './status.ts'
@@ -52,6 +53,7 @@ export function endpointsOf(surface: AgentSurface, options: HttpOptions): Endpoi
     ...healthEndpoints(surface, options),
     ...catalogEndpoints(surface, options),
     ...agentEndpoints(surface, options),
+    ...monitorEndpoints(options),
     ...sessionEndpoints(surface, options),
     ...statusEndpoints(surface),
     ...operatorEndpoints(surface),

@@ -1,5 +1,5 @@
 /** What an endpoint is: a path, the verbs it takes, and how it turns a request into an answer. */
-import type { Clock, Log } from '../io/io.ts'
+import type { Clock, Log, LogLevel } from '../io/io.ts'
 import type { Random } from '../io/random.ts'
 import type { Millis, NodeName } from '../model.ts'
 import { encode, indented } from './json.ts'
@@ -9,6 +9,8 @@ export interface HttpOptions {
   /** Spreads the end of long polls. */
   random: Random
   log: Log
+  /** What is logged, for `GET /v1/agent/monitor`. */
+  logs?: LogFeed
   /** Every answer over several lines, as Consul does under `-dev`; otherwise only with `?pretty`. */
   pretty?: boolean
   /** How long a blocking query waits unless it says: 5 minutes. */
@@ -17,6 +19,28 @@ export interface HttpOptions {
   sessionTtlMin?: Millis
   /** The longest a blocking query may wait: 10 minutes. */
   waitMax?: Millis
+}
+
+export interface LogEntry {
+  level: LogLevel
+  area: string
+  message: string
+  fields: Record<string, unknown>
+  /** RFC 3339 in UTC, with milliseconds. */
+  at: string
+}
+
+export interface Follower {
+  level: LogLevel
+  /** Must not log, and must not keep what is in `fields`. */
+  receive(entry: LogEntry): void
+  /** No more will come. */
+  ended(): void
+}
+
+export interface LogFeed {
+  /** From now on, entries of at least that level, whatever the log itself leaves out. Returns what ends it. */
+  follow(follower: Follower): () => void
 }
 
 /** What came with a request besides its target. */
@@ -63,6 +87,8 @@ export interface Answer {
   /** Without Content-Length, which follows from the body. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | Uint8Array
+  /** Instead of the body: goes out as it comes, for as long as it comes. Not for what is hot or travels. */
+  readonly stream?: ReadableStream<Uint8Array>
 }
 
 export type Verb = 'GET' | 'PUT' | 'POST' | 'DELETE'

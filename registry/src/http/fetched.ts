@@ -47,7 +47,8 @@ async function joined(body: ReadableStream<Uint8Array>, bytesMax: number): Promi
   }
 }
 
-export function responseOf({ status, headers, body }: Answer): Response {
+export function responseOf({ status, headers, body, stream }: Answer): Response {
+  if (stream !== undefined) return new Response(stream as ReadableStream<Uint8Array<ArrayBuffer>>, { status, headers })
   if (body.length === 0) return new Response(null, { status, headers: { 'Content-Length': '0', ...headers } })
   return new Response(body as string | Uint8Array<ArrayBuffer>, { status, headers })
 }
