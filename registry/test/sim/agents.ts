@@ -1,6 +1,7 @@
 /** Whole agents in a simulated world: each as its process would drive it, with its HTTP and DNS faces called in process. */
 import { Agent, type AgentOptions } from '../../src/agent/agent.ts'
 import { decode, encode } from '../../src/dns/codec.ts'
+import { Elsewhere } from '../../src/dns/elsewhere.ts'
 import { type Message, opcodes, types } from '../../src/dns/message.ts'
 import { nameFrom } from '../../src/dns/name.ts'
 import { dnsDefaults, dnsSettings } from '../../src/dns/options.ts'
@@ -44,7 +45,6 @@ export interface Station {
   gone: 'dead' | 'left' | undefined
 }
 
-const datacenter = 'dc1'
 /** How long a client waits for an HTTP answer. */
 const patienceDefault: Millis = 12_000
 /** What the process gives a stop and a leaving before it ends all the same. */
@@ -63,6 +63,17 @@ export interface AgentsOptions {
   /** Of gossip, as each is started. Default: none. */
   encrypt?: (name: string) => AgentOptions['encrypt']
   fail: (error: Error) => void
+  /** Default: the only one there is. */
+  place?: Place
+}
+
+/** One of several datacenters of a world. */
+export interface Place {
+  datacenter: string
+  /** The first two numbers of its addresses. */
+  network: string
+  /** Servers of others that its servers join, again and again until one answers. */
+  wan: readonly string[]
 }
 
 export class Agents {
@@ -71,6 +82,7 @@ export class Agents {
   onStart: (station: Station) => void = () => {}
   readonly #options: AgentsOptions
   readonly #world: World
+  readonly #place: Place
   #moves = 0
   /** Over HTTP. */
   requests = 0
@@ -79,11 +91,12 @@ export class Agents {
   constructor(options: AgentsOptions) {
     this.#options = options
     this.#world = options.world
+    this.#place = options.place ?? { datacenter: 'dc1', network: '10.0', wan: [] }
   }
 
   /** `expect`: how many servers it waits for before it may begin a cluster; 0: it never does. */
   add(name: string, { server, expect }: Pick<Station, 'server' | 'expect'>): void {
-    const host = `10.0.0.${this.stations.size + 1}`
+    const host = `${this.#place.network}.0.${this.stations.size + 1}`
     this.#world.place(name, addressesOf(host, server))
     this.stations.set(name, { name, server, expect, host, id: '', heardAt: 0, life: undefined, gone: undefined })
   }
@@ -91,7 +104,7 @@ export class Agents {
   /** It comes back on another address, with the disk it had. Only while it is down. */
   move(name: string): void {
     const station = this.station(name)
-    station.host = `10.0.1.${++this.#moves}`
+    station.host = `${this.#place.network}.1.${++this.#moves}`
     this.#world.nodes.get(name)!.addresses = addressesOf(station.host, station.server)
   }
 
@@ -145,8 +158,9 @@ export class Agents {
           dns: new Responder(
             () => agent.view,
             new Random(this.#options.random.word()),
-            dnsSettings({ ...dnsDefaults, datacenter }),
+            dnsSettings({ ...dnsDefaults, datacenter: this.#place.datacenter }),
             undefined,
+            new Elsewhere(agent.remote, io.log),
           ),
         }
         agent.remote.answerWith(travelAnswer(agent, options))
@@ -160,6 +174,7 @@ export class Agents {
         })
         void agent.rejoin()
         void this.#join(name, agent)
+        if (station.server) void this.#joinWan(name, agent)
         agent.departed.then(() => {
           if (current()) void this.stop(name)
         })
@@ -238,8 +253,17 @@ export class Agents {
 
   /** One DNS question at an agent, over TCP so that the answer is whole. It is answered at once, whatever happens. */
   ask(name: string, question: string, type: keyof typeof types): Message | undefined {
-    const { life } = this.station(name)
-    if (life === undefined) return undefined
+    const reply = this.station(name).life?.dns.respond(this.#query(question, type), 'tcp')
+    return reply instanceof Uint8Array ? decode(reply) : undefined
+  }
+
+  /** The same of a name that another datacenter may have to be asked for. */
+  async askAcross(name: string, question: string, type: keyof typeof types): Promise<Message | undefined> {
+    const reply = await this.station(name).life?.dns.respond(this.#query(question, type), 'tcp')
+    return reply === undefined ? undefined : decode(reply)
+  }
+
+  #query(question: string, type: keyof typeof types): Uint8Array {
     const query: Message = {
       id: this.#options.random.between(0, 65535),
       response: false,
@@ -257,8 +281,7 @@ export class Agents {
       additional: [],
       edns: undefined,
     }
-    const reply = life.dns.respond(encode(query), 'tcp')
-    return reply instanceof Uint8Array ? decode(reply) : undefined
+    return encode(query)
   }
 
   #io(station: Station): Io {
@@ -338,11 +361,22 @@ export class Agents {
     }
   }
 
+  /** -retry-join-wan. */
+  async #joinWan(name: string, agent: Agent): Promise<void> {
+    const { wan } = this.#place
+    const current = this.#current(name)
+    for (let attempt = 0; wan.length > 0 && current(); attempt++) {
+      if ((await agent.join(wan, 'wan').catch(() => 0)) > 0) return
+      const wait = Math.min(retryInterval, 1000 * 2 ** Math.min(attempt, 10))
+      await new Promise<void>((resolve) => this.#world.nodeAt(name, this.#world.now + wait, resolve))
+    }
+  }
+
   #agentOptions({ name, server, expect, host }: Station): AgentOptions {
     const at = (port: number): Address => ({ host, port })
     return {
       name,
-      datacenter,
+      datacenter: this.#place.datacenter,
       domain: 'consul',
       server,
       bootstrap: false,

@@ -1,0 +1,206 @@
+/** Two datacenters in one world: whole agents that ask one another while the line between them is cut and healed. */
+import assert from 'node:assert/strict'
+import { rcodes } from '../../src/dns/message.ts'
+import { Random } from '../../src/io/random.ts'
+import type { Millis } from '../../src/model.ts'
+import { Ledger } from './agent-checkers.ts'
+import { Agents } from './agents.ts'
+import { World } from './world.ts'
+
+/** Three servers and another agent in each; one server of dc2 is told of one of dc1. */
+async function two(seed = 1) {
+  const world = new World(seed, { settleTurns: 3, logging: true })
+  let failure: Error | undefined
+  const fail = (error: Error) => {
+    failure ??= error
+  }
+  world.onHalt = (_name, reason) => fail(reason)
+  const made = (datacenter: string, network: string, wan: string[]) => {
+    const random = new Random(world.random.word())
+    return new Agents({ world, ledger: new Ledger(), random, replica: {}, fail, place: { datacenter, network, wan } })
+  }
+  const one = made('dc1', '10.1', [])
+  const other = made('dc2', '10.2', ['10.1.0.1:8302'])
+  for (const [agents, letter] of [
+    [one, 'a'],
+    [other, 'b'],
+  ] as const) {
+    for (const n of [1, 2, 3]) agents.add(`${letter}${n}`, { server: true, expect: n === 1 ? 3 : 0 })
+    agents.add(`${letter}c`, { server: false, expect: 0 })
+    for (const name of agents.stations.keys()) agents.start(name)
+  }
+  const until = async (what: string, condition: () => boolean, within: Millis) => {
+    const came = await world.runWhile(() => failure === undefined && !condition(), within, 50)
+    if (failure !== undefined) throw failure
+    assert.ok(came, `waited ${within} ms for: ${what}`)
+  }
+  const wanOf = (agents: Agents) =>
+    agents.running().flatMap(({ server, life }) => (server ? [life.agent.members('wan')] : []))
+  const allAlive = () =>
+    [...wanOf(one), ...wanOf(other)].every(
+      (members) => members.length === 6 && members.every(({ status }) => status === 'alive'),
+    )
+  const leads = () => [one, other].every((agents) => agents.running().every(({ life }) => life.agent.leader() !== ''))
+  const settled = (within: Millis) =>
+    until(
+      'leaders and one WAN pool',
+      () => leads() && wanOf(one).length === 3 && wanOf(other).length === 3 && allAlive(),
+      within,
+    )
+  /** Runs the world until there is an answer; says how long it took. */
+  const ask = async (
+    agents: Agents,
+    name: string,
+    method: string,
+    path: string,
+    body = '',
+    patience: Millis = 60_000,
+  ) => {
+    const began = world.now
+    let answer: Awaited<ReturnType<Agents['request']>>
+    let over = false
+    void agents.request(name, method, path, body, patience).then((given) => {
+      answer = given
+      over = true
+    })
+    await until(`${method} ${path} at ${name}`, () => over, patience + 1000)
+    return { status: answer?.status, text: answer?.text, took: world.now - began }
+  }
+  const resolve = async (agents: Agents, name: string, question: string) => {
+    const began = world.now
+    let found: Awaited<ReturnType<Agents['askAcross']>>
+    let over = false
+    void agents.askAcross(name, question, 'A').then((message) => {
+      found = message
+      over = true
+    })
+    await until(question, () => over, 20_000)
+    return { rcode: found?.rcode, addresses: found?.answers.map(({ data }) => data), took: world.now - began }
+  }
+  const cut = () => world.network.partition([[...one.stations.keys()], [...other.stations.keys()]])
+  await settled(60_000)
+  return { world, one, other, until, settled, ask, resolve, cut, wanOf }
+}
+
+const lost = /datacenter dc2 cannot be reached/
+
+describe('two datacenters, whole agents', () => {
+  it('become one WAN pool by one join, and answer for one another', async () => {
+    const { one, other, ask, resolve } = await two()
+    for (const [agents, name, dc] of [
+      [one, 'a2', 'dc2'],
+      [one, 'ac', 'dc2'],
+      [other, 'b3', 'dc1'],
+      [other, 'bc', 'dc1'],
+    ] as const) {
+      assert.equal((await ask(agents, name, 'PUT', `/v1/kv/from-${name}?dc=${dc}`, name)).text, 'true')
+      assert.equal((await ask(agents, name, 'GET', `/v1/kv/from-${name}?dc=${dc}&raw&consistent`)).text, name)
+      assert.equal((await ask(agents, name, 'GET', `/v1/kv/from-${name}?consistent`)).status, 404)
+    }
+    for (const name of ['a1', 'ac']) {
+      const { addresses } = await resolve(one, name, 'b2.node.dc2.consul')
+      assert.deepEqual(addresses, [{ type: 'A', address: '10.2.0.2' }])
+      assert.equal((await resolve(one, name, 'b2.node.dc9.consul')).rcode, rcodes.NXDOMAIN)
+    }
+    const { text } = await ask(other, 'bc', 'GET', '/v1/catalog/datacenters')
+    assert.equal(text, '["dc2","dc1"]')
+  })
+
+  it('a long poll across wakes with a change there, and is over in seconds when the line is cut', async () => {
+    const { world, one, other, until, ask, cut } = await two(2)
+    await ask(other, 'b1', 'PUT', '/v1/kv/watched', 'old')
+    for (const name of ['a1', 'ac']) {
+      let woken: string | undefined
+      const index = other.leader()!.life.store.kv('watched').index
+      void one.request(name, 'GET', `/v1/kv/watched?dc=dc2&raw&wait=5m&index=${index}`, '', 400_000).then((answer) => {
+        woken = answer?.text
+      })
+      await world.runFor(90_000)
+      assert.equal(woken, undefined)
+      await ask(other, 'b2', 'PUT', '/v1/kv/watched', `for ${name}`)
+      await until('its waking', () => woken === `for ${name}`, 2_000)
+    }
+    const ended: (string | undefined)[] = []
+    const index = other.leader()!.life.store.kv('watched').index
+    for (const name of ['a1', 'ac']) {
+      const path = `/v1/kv/watched?dc=dc2&wait=5m&index=${index}`
+      void one.request(name, 'GET', path, '', 400_000).then((answer) => ended.push(answer?.text))
+    }
+    await world.runFor(5_000)
+    cut()
+    await until('their end', () => ended.length === 2, 15_000)
+    for (const text of ended) assert.match(String(text), lost)
+  })
+
+  it('a cut line is an error in moments, costs those at home nothing, and heals by itself', async () => {
+    const { world, one, other, until, settled, ask, resolve, cut, wanOf } = await two(3)
+    await ask(other, 'b1', 'PUT', '/v1/kv/color', 'red')
+    cut()
+    await world.runFor(10_000)
+    for (const name of ['a1', 'a2', 'ac']) await ask(one, name, 'GET', '/v1/kv/color?dc=dc2')
+    const late = () => wanOf(one).every((members) => members.filter(({ status }) => status === 'failed').length === 3)
+    for (const phase of ['before', 'after'] as const) {
+      for (const name of ['a1', 'a2', 'ac']) {
+        const { status, text, took } = await ask(one, name, 'GET', '/v1/kv/color?dc=dc2')
+        assert.equal(status, 500)
+        assert.match(text ?? '', lost)
+        assert.ok(took < 8_000, `${took} ms ${phase} gossip knew`)
+        const there = await resolve(one, name, 'b1.node.dc2.consul')
+        assert.equal(there.rcode, rcodes.SERVFAIL)
+        assert.ok(there.took < 4_500, `${there.took} ms ${phase} gossip knew`)
+        const own = await ask(one, name, 'PUT', '/v1/kv/own', `${phase} ${name}`)
+        assert.equal(own.text, 'true')
+        assert.ok(own.took < 500, `${own.took} ms at home`)
+        assert.equal(one.ask(name, 'a1.node.consul', 'A')?.answers.length, 1)
+      }
+      if (phase === 'before') await until('its failure', late, 300_000)
+    }
+    const gone = await ask(one, 'a1', 'GET', '/v1/kv/color?dc=dc2')
+    assert.ok(gone.took < 200, `${gone.took} ms`)
+    world.network.heal()
+    await settled(180_000)
+    assert.equal((await ask(one, 'ac', 'GET', '/v1/kv/color?dc=dc2&raw')).text, 'red')
+  })
+
+  it('find one another after everybody was restarted while the line was cut', async () => {
+    const { world, one, other, settled, until, cut } = await two(4)
+    await world.runFor(5_000)
+    cut()
+    // So that it is nobody's list of `-retry-join-wan` that helps.
+    for (const agents of [one, other]) {
+      for (const name of agents.stations.keys()) {
+        agents.down(name, true)
+        agents.start(name)
+      }
+    }
+    await until('leaders', () => one.leader() !== undefined && other.leader() !== undefined, 60_000)
+    await world.runFor(120_000)
+    world.network.heal()
+    await settled(180_000)
+  })
+
+  it('a server that leaves is no server of its datacenter any more; the last one takes it from the list', async () => {
+    const { one, other, until, ask } = await two(5)
+    void other.leave('b3')
+    await until('its end', () => !other.isUp('b3'), 10_000)
+    const known = () => one.station('a1').life!.agent.members('wan')
+    await until('the news', () => known().some(({ name, status }) => name === 'b3.dc2' && status === 'left'), 30_000)
+    for (let n = 0; n < 10; n++) assert.equal((await ask(one, 'a1', 'GET', '/v1/status/leader?dc=dc2')).status, 200)
+  })
+
+  it('an agent of another datacenter is not let into the LAN pool, and both sides say why', async () => {
+    const { world, one, other, until } = await two(6)
+    let reason = ''
+    other
+      .station('bc')
+      .life!.agent.join(['10.1.0.1:8301'], 'lan')
+      .catch((error: Error) => {
+        reason = error.message
+      })
+    await until('the refusal', () => reason !== '', 15_000)
+    const both = /datacenter "dc2" and this pool of "dc1"/
+    assert.match(reason, both)
+    assert.ok(world.lines.some((line) => line.includes('a1') && both.test(line)))
+    assert.equal(one.station('a1').life!.agent.members('lan').length, 4)
+  })
+})
