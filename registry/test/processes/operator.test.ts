@@ -152,7 +152,10 @@ describe('operators of three servers', function () {
     const forced = await run(['force-leave', `-http-addr=${agent.address}:8500`, victim.name])
     assert.equal(forced.code, 0, forced.output)
     await until('two servers', async () => (await peers(agent)).length === 2, 5_000)
-    assert.ok(!(await first.json<{ Node: string }[]>('/v1/catalog/nodes')).some(({ Node }) => Node === victim.name))
+    await until('it is out of the catalog', async () => {
+      const nodes = await first.json<{ Node: string }[]>('/v1/catalog/nodes')
+      return !nodes.some(({ Node }) => Node === victim.name)
+    })
     victim.start('-server', `-join=${first.address}`)
     await until('three that vote', async () => names(await peers(agent)).join() === 'host1,host2,host4', 30_000)
   })
