@@ -1,6 +1,19 @@
 /** `kv get`, `kv put`, `kv delete`: words and exit codes of Consul's command line. */
 import type { KvPairShape } from '../client/shapes.ts'
 import type { Call, Command } from './command.ts'
+import type { Flag } from './flags.ts'
+
+const datacenterFlag: Flag = {
+  name: 'datacenter',
+  takes: 'value',
+  value: 'name',
+  help: "Datacenter whose keys are meant. Default: the agent's.",
+}
+
+function elsewhere(given: ReadonlyMap<string, string>): { datacenter?: string } {
+  const datacenter = given.get('datacenter') ?? ''
+  return datacenter === '' ? {} : { datacenter }
+}
 
 export const kvGet: Command = {
   name: 'kv get',
@@ -9,6 +22,7 @@ export const kvGet: Command = {
   failing: 'Error querying Consul agent',
   flags: [
     { name: 'base64', takes: 'nothing', help: 'Values as base64.' },
+    datacenterFlag,
     { name: 'detailed', takes: 'nothing', help: 'Indexes and flags as well.' },
     { name: 'keys', takes: 'nothing', help: 'Names only, folded at the separator.' },
     { name: 'recurse', takes: 'nothing', help: 'Every key that begins with the given text.' },
@@ -18,7 +32,7 @@ export const kvGet: Command = {
   async run(call: Call) {
     const { client, given, rest, out, err, raw } = call
     const is = (flag: string) => given.get(flag) === 'true'
-    const options = { stale: is('stale') }
+    const options = { stale: is('stale'), ...elsewhere(given) }
     if (rest.length > 1) return tooMany(call, '1')
     const key = (rest[0] ?? '').replace(/^\//, '')
     if (is('keys')) {
@@ -61,6 +75,7 @@ export const kvPut: Command = {
     { name: 'acquire', takes: 'nothing', help: 'Take the lock on the key for -session.' },
     { name: 'base64', takes: 'nothing', help: 'DATA is base64.' },
     { name: 'cas', takes: 'nothing', help: 'Only if the key is still at -modify-index.' },
+    datacenterFlag,
     { name: 'flags', takes: 'value', help: 'An unsigned number to keep with the value.' },
     { name: 'modify-index', takes: 'value', help: 'For -cas; 0 is "only if there is no such key".' },
     { name: 'release', takes: 'nothing', help: 'Let go of the lock that -session holds.' },
@@ -103,6 +118,7 @@ export const kvPut: Command = {
     }
     const flags = given.get('flags')
     const done = await client.kv.put(key.replace(/^\//, ''), new Uint8Array(value), {
+      ...elsewhere(given),
       ...(flags === undefined ? {} : { flags }),
       ...(cas ? { cas: Number(modifyIndex) } : lock === undefined ? {} : { [lock]: session }),
     })
@@ -127,6 +143,7 @@ export const kvDelete: Command = {
   failing: 'Error! Failed deleting',
   flags: [
     { name: 'cas', takes: 'nothing', help: 'Only if the key is still at -modify-index.' },
+    datacenterFlag,
     { name: 'modify-index', takes: 'value', help: 'For -cas.' },
     { name: 'recurse', takes: 'nothing', help: 'Every key that begins with the given text.' },
   ],
@@ -154,7 +171,11 @@ export const kvDelete: Command = {
       err('Must specify -modify-index with -cas!')
       return 1
     }
-    const done = await client.kv.delete(key, { recurse, ...(cas ? { cas: Number(modifyIndex) } : {}) })
+    const done = await client.kv.delete(key, {
+      recurse,
+      ...elsewhere(given),
+      ...(cas ? { cas: Number(modifyIndex) } : {}),
+    })
     if (!done) {
       err(`Error! Did not delete key ${key}: CAS failed`)
       return 1

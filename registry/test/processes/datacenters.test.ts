@@ -1,7 +1,7 @@
 /** Two datacenters as real processes: asked of one another, one lost, and back again. */
 import assert from 'node:assert/strict'
 import { Resolver } from 'node:dns/promises'
-import { Cluster, type Host, until } from './cluster.ts'
+import { Cluster, Host, run, until } from './cluster.ts'
 
 interface Two {
   cluster: Cluster
@@ -93,6 +93,51 @@ describe('two datacenters', () => {
       await assert.rejects(resolver(host).resolve4('nope.service.dc2.consul'), { code: 'ENOTFOUND' })
     }
     assert.deepEqual(await resolver(all.two).resolve4('host3.node.dc1.consul'), [all.observer.address])
+  })
+
+  it('the command line reaches the other, and lists the servers of both', async () => {
+    const { one, two, observer } = all
+    const at = (host: Host) => `-http-addr=${host.address}:8500`
+    const put = await run(['kv', 'put', at(observer), '-datacenter=dc2', 'line', 'straight'])
+    assert.equal(put.output, 'Success! Data written to: line\n')
+    assert.equal((await run(['kv', 'get', at(one), '-datacenter=dc2', 'line'])).output, 'straight\n')
+    assert.equal((await run(['kv', 'delete', at(one), '-datacenter=dc2', 'line'])).code, 0)
+    const lost = await run(['kv', 'get', at(one), '-datacenter=dc9', 'line'])
+    assert.match(lost.output, /No path to datacenter/)
+    assert.equal(lost.code, 1)
+    const wan = await run(['members', '-wan', at(two)])
+    assert.match(wan.output, /^host1\.dc1 .* alive .* dc1 .*\nhost2\.dc2 .* alive .* dc2 /m)
+    assert.equal((await run(['members', '-wan', at(observer)])).code, 2)
+    assert.equal((await run(['join', '-wan', at(two), `${one.address}:8302`])).code, 0)
+    const refused = await run(['join', '-wan', at(observer), one.address])
+    assert.match(refused.output, /Must be a server to join WAN cluster/)
+  })
+
+  it('an agent of one is not let into the LAN pool of the other, and is told so', async () => {
+    const { one, two, observer } = all
+    const words = /it is of datacenter "dc1" and this pool of "dc2"/
+    const joined = await run(['join', `-http-addr=${observer.address}:8500`, two.address])
+    assert.equal(joined.code, 1)
+    assert.match(joined.output, words)
+    await two.process?.shows(words)
+    const { folder } = all.cluster
+    const stranger = new Host('stranger', one.address, folder)
+    const started = stranger.start(
+      ...['-datacenter=dc1', `-join=${two.address}:8301`, '-http-port=18500', '-dns-port=-1', '-serf-lan-port=18301'],
+      '-rpc-port=-1',
+    )
+    assert.deepEqual(await started.ended, { code: 1, signal: null })
+    assert.match(started.output, words)
+  })
+
+  it('-join-wan that nobody answers ends a fresh server, and says so', async () => {
+    const { one, cluster } = all
+    const lonely = new Host('lonely', one.address, cluster.folder)
+    const ports = ['-http-port=18500', '-dns-port=-1', '-rpc-port=-1', '-serf-lan-port=18301', '-serf-wan-port=18302']
+    const started = lonely.start('-server', '-server-port=18300', `-join-wan=${one.address}:18309`, ...ports)
+    assert.deepEqual(await started.ended, { code: 1, signal: null })
+    assert.match(started.output, /no server of -join-wan answered/)
+    assert.match(started.output, /Failed to join .*18309/)
   })
 
   it('a lost datacenter is a clear and quick error, ends what waits for it, and comes back by itself', async function () {
