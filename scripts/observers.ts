@@ -33,6 +33,9 @@ const { values: asked } = parseArgs({
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const folder = mkdtempSync(join(tmpdir(), 'rollcall-observers-'))
 const valueBytes = 100
+const startsAtOnce = 4
+/** What an agent says when it runs. */
+const up = 'Log data will now stream'
 const perTransaction = 64
 
 interface Started {
@@ -55,7 +58,7 @@ function start(name: string, host: string, words: readonly string[]): Started {
   const started: Started = { name, host, child, log: '' }
   for (const stream of [child.stdout, child.stderr]) {
     stream?.on('data', (bytes: Buffer) => {
-      started.log = (started.log + bytes.toString()).slice(-20_000)
+      started.log = (started.log + bytes.toString()).slice(-200_000)
     })
   }
   running.push(started)
@@ -168,15 +171,29 @@ async function manyObservers(): Promise<void> {
   )
   const begun = performance.now()
   const joins = servers.map(({ host }) => `-retry-join=${host}`)
-  const observers = Array.from({ length: count }, (_, at) =>
-    start(`observer${at + 1}`, `127.41.${Math.floor(at / 200)}.${(at % 200) + 1}`, [...joins, '-retry-interval=1s']),
+  const observers: Started[] = []
+  for (let at = 0; at < count; at++) {
+    const host = `127.41.${Math.floor(at / 200)}.${(at % 200) + 1}`
+    observers.push(start(`observer${at + 1}`, host, [...joins, '-retry-interval=1s']))
+    // No machine starts them all at the same moment, and this one has few cores: so many at once, as fast as they come up.
+    while (observers.filter(({ log, child }) => child.exitCode === null && !log.includes(up)).length >= startsAtOnce) {
+      await pause(10)
+    }
+  }
+  say(
+    `${count} observers started, ${startsAtOnce} at a time, in`,
+    `${((performance.now() - begun) / 1000).toFixed(1)} s`,
   )
   const all = [...servers, ...observers]
-  const joined = await untilAll('all members are alive', all, async ({ host }) => {
+  await untilAll('all members are alive', all, async ({ host }) => {
     const statuses = [...(await members(host)).values()]
     return statuses.length === all.length && statuses.every((status) => status === alive)
   })
-  say(`${count} observers started; all ${all.length} list all alive after`, `${joined.at(-1)?.toFixed(1)} s`)
+  say(`… and all ${all.length} list all alive after`, `${((performance.now() - begun) / 1000).toFixed(1)} s`)
+  const spent = observers.map(processor)
+  const asking = process.cpuUsage()
+  say('… for which each observer had the processor, median', `${(middle(spent) / 1000).toFixed(2)} s`)
+  say('… and this script, which starts and asks them', `${((asking.user + asking.system) / 1e6).toFixed(1)} s`)
   await send(servers[0]!.host, 'PUT', '/v1/kv/began', 'yes')
   await untilAll('the key is there', observers, ({ host }) => send(host, 'GET', '/v1/kv/began?stale').then(() => true))
   await untilAll('all are in the catalog', servers, async ({ host }) => {
