@@ -190,7 +190,7 @@ export class Observer implements Following {
       let failure = new Error('no server is known')
       const next = () => {
         notSilent()
-        const server = settled ? undefined : candidates.shift()
+        const server = settled ? undefined : candidates.next().value
         if (server !== undefined) ask(server)
         else if (unanswered === 0 && !settled) {
           this.#patience = Math.min(this.#patience * 2, patienceMax)
@@ -225,17 +225,19 @@ export class Observer implements Following {
   /**
    * Whom to ask, in this order: the one we are with, then any, the one just left and those of another cluster last.
    */
-  #candidates(): Address[] {
+  *#candidates(): Generator<Address, undefined> {
     const { io, servers } = this.#options
     if (this.#server !== undefined && io.clock.now() >= this.#stayUntil) this.#server = undefined
     const current = this.#server === undefined ? '' : addressText(this.#server)
+    // Seldom more than this one, so the others are looked for when they are needed.
+    if (this.#server !== undefined) yield this.#server
     const others = io.random.shuffle(servers().filter((server) => addressText(server) !== current))
     const last = (server: Address) => {
       const text = addressText(server)
       return Number(this.#strangers.has(text)) * 2 + Number(text === this.#avoided)
     }
     others.sort((a, b) => last(a) - last(b))
-    return this.#server === undefined ? others : [this.#server, ...others]
+    yield* others
   }
 
   #follows(server: Address): void {

@@ -31,6 +31,8 @@ export interface PoolsOptions {
 }
 
 const membersKept = 64
+/** When a hundred come at once, the disk is not written for each. */
+const keepPause: Millis = 5_000
 const rejoinInterval: Millis = 5_000
 
 export class Pools {
@@ -44,6 +46,7 @@ export class Pools {
   readonly #wanJoins: WanJoins | undefined
   #left = false
   #stopped = false
+  #keepsSoon = false
 
   constructor(options: PoolsOptions) {
     this.#options = options
@@ -206,12 +209,28 @@ export class Pools {
     }
   }
 
+  /** The first ones at once, what changes later a little later, and when the agent stops. */
   #keepMembers(): void {
+    const { io, deadlines, nodeFile } = this.#options
+    if (nodeFile.members.length === 0) this.#keepMembersNow()
+    else if (!this.#keepsSoon) {
+      this.#keepsSoon = true
+      deadlines.at(io.clock.now() + keepPause, () => {
+        this.#keepsSoon = false
+        this.#keepMembersNow()
+      })
+    }
+  }
+
+  #keepMembersNow(): void {
     if (this.#left) return
     const others = this.others()
     // Everybody silent is how being cut off looks: then what we knew before is worth more.
     if (others.length === 0) return
-    void this.#options.nodeFile.keepMembers(others.slice(0, membersKept).map(({ address }) => addressText(address)))
+    // Servers first: they stay longest.
+    const rank = (member: Member) => Number(serverOf(member, this.#options.agent.datacenter) === undefined)
+    const kept = others.sort((a, b) => rank(a) - rank(b)).slice(0, membersKept)
+    void this.#options.nodeFile.keepMembers(kept.map(({ address }) => addressText(address)))
   }
 
   #logRefuted(pool: Pool, name: string): void {
