@@ -167,7 +167,8 @@ export class Pools {
   forceLeave(name: NodeName, prune: boolean): boolean {
     const known = this.lan.forceLeave(name, prune)
     this.wan?.forceLeave(`${name}.${this.#options.agent.datacenter}`, prune)
-    return known
+    // The name of a server elsewhere has its datacenter in it.
+    return this.wan?.forceLeave(name, prune) === true || known
   }
 
   stop(): void {

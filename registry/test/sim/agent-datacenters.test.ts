@@ -188,6 +188,21 @@ describe('two datacenters, whole agents', () => {
     for (let n = 0; n < 10; n++) assert.equal((await ask(one, 'a1', 'GET', '/v1/status/leader?dc=dc2')).status, 200)
   })
 
+  it('a server elsewhere that is gone for good is made to leave from here', async () => {
+    const { one, other, until } = await two(7)
+    other.down('b3', true)
+    other.station('b3').gone = 'dead'
+    const status = (agents: Agents, name: string) =>
+      agents
+        .station(name)
+        .life!.agent.members('wan')
+        .find((member) => member.name === 'b3.dc2')?.status
+    await until('its failure', () => status(one, 'a1') === 'failed', 180_000)
+    void one.station('a1').life!.agent.forceLeave('b3.dc2', false)
+    await until('the news', () => status(one, 'a2') === 'left' && status(other, 'b1') === 'left', 30_000)
+    await assert.rejects(one.station('a1').life!.agent.forceLeave('b9.dc2', false), /No node found/)
+  })
+
   it('an agent of another datacenter is not let into the LAN pool, and both sides say why', async () => {
     const { world, one, other, until } = await two(6)
     let reason = ''
