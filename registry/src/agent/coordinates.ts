@@ -37,15 +37,15 @@ export interface CoordinatesSurface {
 export interface CoordinatesOptions {
   io: Pick<Io, 'clock' | 'random' | 'log'>
   deadlines: Deadlines
-  peers: Peers
-  forward: Forward
+  peers: Pick<Peers, 'answer' | 'ask'>
+  forward: Pick<Forward, 'ask' | 'lead' | 'expectCluster'>
   following: { readonly leading: boolean; readonly leader: string; readonly cluster: string }
   view: View
   node: NodeName
   datacenter: string
-  lan: Gossip
+  lan: Pick<Gossip, 'coordinate' | 'coordinateOf' | 'members'>
   /** Servers only. */
-  wan: Gossip | undefined
+  wan: Pick<Gossip, 'coordinate' | 'coordinateOf' | 'members'> | undefined
   /** Where living servers of our own datacenter are. */
   servers(): Address[]
 }

@@ -13,6 +13,7 @@ import { forceLeave, info, join, leave, members } from './members.ts'
 import { monitor } from './monitor.ts'
 import { getAutopilot, listPeers, removePeer, setAutopilot } from './operator.ts'
 import { runRecover } from './recover.ts'
+import { rtt } from './rtt.ts'
 import { consulVersion, rollcallVersion } from './version.ts'
 
 const commands: readonly Command[] = [
@@ -32,6 +33,7 @@ const commands: readonly Command[] = [
   listPeers,
   removePeer,
   setAutopilot,
+  rtt,
 ]
 
 const calledAs = process.env.ROLLCALL_CALLED_AS === 'consul' ? 'consul' : 'registry'

@@ -11,11 +11,13 @@ import type {
   CatalogServiceShape,
   CheckRegistration,
   CheckShape,
+  DatacenterCoordinatesShape,
   EventShape,
   KeyringShape,
   KvOperation,
   KvPairShape,
   MemberShape,
+  NodeCoordinateShape,
   NodeShape,
   RaftConfigurationShape,
   SelfShape,
@@ -301,6 +303,27 @@ export class Client {
       const response = await this.#ok(request)
       return { index: response.exactIndex ?? '0', value: this.#json(response) }
     },
+  }
+
+  readonly coordinate = {
+    /** Where the servers of all datacenters are. */
+    datacenters: (): Promise<Answer<DatacenterCoordinatesShape[]>> => this.#read('/v1/coordinate/datacenters'),
+    /** Where the nodes of one datacenter are, in name order. */
+    nodes: (options: ReadOptions = {}): Promise<Answer<NodeCoordinateShape[]>> =>
+      this.#read('/v1/coordinate/nodes', {}, options),
+    /** Undefined: nobody knows where it is. */
+    node: async (name: string, options: ReadOptions = {}): Promise<NodeCoordinateShape[] | undefined> => {
+      const response = await send(
+        this.#options,
+        readRequest(`/v1/coordinate/node/${encodeURIComponent(name)}`, {}, options),
+      )
+      if (response.status === 404) return undefined
+      if (response.status !== 200) throw new UnexpectedAnswer(response.status, response.text)
+      return this.#json<NodeCoordinateShape[]>(response)
+    },
+    /** Says where a node is that runs no agent. */
+    update: (update: NodeCoordinateShape): Promise<void> =>
+      this.#put('/v1/coordinate/update', {}, JSON.stringify(update)),
   }
 
   readonly status = {

@@ -13,6 +13,28 @@ export interface KvPairShape {
   ModifyIndex: number
 }
 
+/** Numbers in seconds, but `Error`. */
+export interface CoordinateShape {
+  Vec: number[]
+  Error: number
+  Adjustment: number
+  Height: number
+}
+
+export interface NodeCoordinateShape {
+  Node: string
+  Segment: string
+  Coord: CoordinateShape
+}
+
+export interface DatacenterCoordinatesShape {
+  Datacenter: string
+  /** Coordinates of different areas cannot be compared; there is one, `wan`. */
+  AreaID: string
+  /** Of its servers. */
+  Coordinates: NodeCoordinateShape[]
+}
+
 export interface SessionRequest {
   Name?: string
   /** The agent that is asked, unless told otherwise. */

@@ -6,6 +6,7 @@
 import type { AgentSurface } from '../agent/surface.ts'
 import { type BySegment, roundTrip } from '../gossip/coordinate.ts'
 import type { Millis, NodeName } from '../model.ts'
+import { folded } from '../store/table.ts'
 import type { View } from '../store/view.ts'
 
 /** Undefined: the order shall stay. */
@@ -17,10 +18,13 @@ export function nearest(surface: AgentSurface, query: URLSearchParams): Nearest 
   if (near === '') return undefined
   return (rows, nodeOf) => {
     const { view, identity } = surface
-    const from = placesOf(view, near === '_agent' ? identity.name : near)
+    const self = near === '_agent' ? identity.name : near
+    const from = placesOf(view, self)
     if (from.size === 0) return [...rows]
     const known = new Map<NodeName, Millis>()
     const far = (node: NodeName): Millis => {
+      // By its coordinate a node is as far from itself as the network is, twice; another may seem nearer (in Consul it is).
+      if (folded(node) === folded(self)) return 0
       const before = known.get(node)
       if (before !== undefined) return before
       const now = roundTrip(from, placesOf(view, node)) ?? Number.POSITIVE_INFINITY

@@ -227,14 +227,14 @@ describe('?near=', () => {
     assert.deepEqual(answer.json().map(nodeOf), ['n1', 'n2', 'n3', 'n0'], 'by the coordinates of the moment')
   })
 
-  it('leaves the order as it is for equals', async () => {
+  it('leaves the order as it is for equals, behind the node itself', async () => {
     const single = new SingleNode()
     for (const name of ['n5', 'n4', 'n3', 'n2', 'n1']) {
       register(single, name)
       await single.ask('PUT', '/v1/coordinate/update', body(name, coord(0.1)))
     }
     const answer = await single.ask('GET', '/v1/catalog/service/web?near=n4')
-    assert.deepEqual(answer.json().map(nodeOf), ['n1', 'n2', 'n3', 'n4', 'n5'])
+    assert.deepEqual(answer.json().map(nodeOf), ['n4', 'n1', 'n2', 'n3', 'n5'])
   })
 
   it('is answered the short way as well', async () => {

@@ -64,6 +64,8 @@ export interface Wires {
 
 export class SimulatedNetwork {
   faults: NetworkFaults = calm
+  /** What everything takes from one node to another, besides. */
+  way: (from: string, to: string) => Millis = () => 0
   delivered = 0
   lost = 0
 
@@ -150,7 +152,7 @@ export class SimulatedNetwork {
   }
 
   #arrival(from: string, to: string): Millis {
-    const at = this.#wires.now() + this.#delay()
+    const at = this.#wires.now() + this.#delay() + this.way(from, to)
     return this.#clogs.size === 0 ? at : Math.max(at, this.#clogs.get(`${from} ${to}`) ?? 0)
   }
 
