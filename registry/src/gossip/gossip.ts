@@ -265,7 +265,7 @@ export class Gossip {
       this.#exchangeFailed(exchange, `no answer within ${this.#config.exchangeTimeout / 1000} s`)
     }
     this.#tickDeparture()
-    for (const name of this.#membership.tick(this.#now)) this.#note(name, 'joined')
+    this.#tickSuspicions()
     if (this.#departure === undefined) {
       this.#tickProber()
       this.#tickPushPull()
@@ -515,6 +515,16 @@ export class Gossip {
     if (measured?.sequence !== sequence || measured.name !== from) return
     this.#measured = undefined
     this.#vivaldi.observe(from, there, this.#outside - measured.at)
+  }
+
+  #tickSuspicions(): void {
+    const { joined, ask } = this.#membership.tick(this.#now)
+    for (const name of joined) this.#note(name, 'joined')
+    const { name: from, address } = this.self
+    for (const { name: target, address: to } of ask) {
+      const message: Message = { type: 'ping', sequence: this.#prober.nextSequence(), target, from, address }
+      this.#send({ via: 'datagram', to, message, about: target })
+    }
   }
 
   #tickGossip(): void {

@@ -27,7 +27,7 @@ export class Membership {
   readonly members = new Members()
   readonly #broadcasts = new Broadcasts()
   readonly #suspicions = new Map<string, Suspicion>()
-  /** No suspicion ends before this. */
+  /** Nothing is to be done about any suspicion before this. */
   #nextDeadline: Millis = Number.POSITIVE_INFINITY
   /** Who wants a name that is taken, for the case that its holder turns out to be dead. */
   readonly #claims = new Map<string, { news: AliveNews; until: Millis }>()
@@ -119,20 +119,27 @@ export class Membership {
     this.#events.push({ type: 'left' })
   }
 
-  /** Whoever was suspected for long enough has failed. Returns the names of those whose place somebody else took at once. */
-  tick(now: Millis): string[] {
+  /**
+   * Whoever was suspected for long enough has failed. `joined`: those whose place somebody else took at once. `ask`: whoever
+   * is about to fail, and is to be asked whether it does.
+   */
+  tick(now: Millis): { joined: string[]; ask: Member[] } {
     const joined: string[] = []
-    if (now < this.#nextDeadline) return joined
+    const ask: Member[] = []
+    if (now < this.#nextDeadline) return { joined, ask }
     this.#nextDeadline = Number.POSITIVE_INFINITY
     for (const [name, suspicion] of this.#suspicions) {
-      if (now < suspicion.deadline) {
-        this.#nextDeadline = Math.min(this.#nextDeadline, suspicion.deadline)
+      const { member } = this.members.entry(name) as Entry
+      const due = suspicion.due(now)
+      if (due === 'over') {
+        const { incarnation } = member
+        if (this.hear({ type: 'failed', name, incarnation, from: this.#name }, now) !== undefined) joined.push(name)
         continue
       }
-      const { incarnation } = (this.members.entry(name) as Entry).member
-      if (this.hear({ type: 'failed', name, incarnation, from: this.#name }, now) !== undefined) joined.push(name)
+      if (due === 'ask') ask.push(member)
+      this.#nextDeadline = Math.min(this.#nextDeadline, suspicion.next)
     }
-    return joined
+    return { joined, ask }
   }
 
   /** Forgets those that failed or left long ago. */
@@ -282,16 +289,18 @@ export class Membership {
     // Only others than the suspect and its accuser can confirm; where there are not enough of them, there is nothing
     // to wait for (memberlist).
     const wanted = this.#config.suspicionMult - 2
-    const options = { from: news.from, wanted: live - 2 >= wanted ? wanted : 0, min, max }
+    const { probeInterval, probeTimeout } = this.#config
+    const ask = { before: Math.min(3 * probeInterval, min), every: probeTimeout, atLeast: probeInterval }
+    const options = { from: news.from, wanted: live - 2 >= wanted ? wanted : 0, min, max, ask }
     const suspicion = new Suspicion(options, now)
     this.#suspicions.set(news.name, suspicion)
-    this.#nextDeadline = Math.min(this.#nextDeadline, suspicion.deadline)
+    this.#nextDeadline = Math.min(this.#nextDeadline, suspicion.next)
   }
 
   #confirm(news: BadNews): void {
     const suspicion = this.#suspicions.get(news.name)
     if (suspicion === undefined || !suspicion.confirm(news.from)) return
-    this.#nextDeadline = Math.min(this.#nextDeadline, suspicion.deadline)
+    this.#nextDeadline = Math.min(this.#nextDeadline, suspicion.next)
     this.#broadcast(news)
   }
 

@@ -3,7 +3,31 @@ import { lanConfig, pushPullScaled, suspicionTimeout, transmitLimit, wanConfig }
 import { Suspicion } from './suspicion.ts'
 
 describe('a suspicion', () => {
-  const options = { from: 'a', wanted: 3, min: 2_000, max: 30_000 }
+  const ask = { before: 1_500, every: 500, atLeast: 1_000 }
+  const options = { from: 'a', wanted: 3, min: 2_000, max: 30_000, ask }
+
+  /** What is due at which time, looking every 100 ms, with these confirmations at these times. */
+  function course(suspicion: Suspicion, confirmations: Record<number, string> = {}): string[] {
+    const dues: string[] = []
+    for (let now = 0; now <= 31_000; now += 100) {
+      const from = confirmations[now]
+      if (from !== undefined) suspicion.confirm(from)
+      const due = suspicion.due(now)
+      if (due !== undefined) dues.push(`${due} ${now}`)
+      if (due === 'over') return dues
+    }
+    return dues
+  }
+
+  it('ends with asking the suspect itself', () => {
+    const expected = ['ask 28500', 'ask 29000', 'ask 29500', 'over 30000']
+    assert.deepEqual(course(new Suspicion(options, 0)), expected)
+  })
+
+  it('asks also who is confirmed so late that there is no time left', () => {
+    const confirmations = { 9000: 'b', 9100: 'c', 9200: 'd' }
+    assert.deepEqual(course(new Suspicion(options, 0), confirmations), ['ask 9100', 'ask 9600', 'over 10100'])
+  })
 
   it('without confirmations lasts for the longest time', () => {
     assert.equal(new Suspicion(options, 500).deadline, 30_500)

@@ -330,6 +330,27 @@ describe('Lifeguard', () => {
     assert.equal(accuse('b2'), false)
   })
 
+  it('buddy system: a suspect about to fail is asked by whoever still suspects it, and told so first', () => {
+    const wire = new Wire()
+    wire.meet(...names(9))
+    const suspicion = { type: 'suspect', name: 'b4', incarnation: 1, from: 'b1' } as const
+    wire.hear(suspicion, { ...suspicion, from: 'b2' }, { ...suspicion, from: 'b3' })
+    const asked = answerAll(wire, 3_000).filter((message) => message.type === 'ping' && message.target === 'b4')
+    assert.ok(asked.length >= 4, `${asked.length}`)
+    for (;;) {
+      for (const { messages } of wire.run(100)) {
+        const [news, ping] = messages
+        if (ping?.type !== 'ping' || ping.target !== 'b4') continue
+        assert.deepEqual(news, suspicion)
+        // It has said so before, but that was lost.
+        wire.hear(ackOf(ping), alive('b4', 2))
+        wire.run(10_000)
+        assert.ok(!wire.story.includes('failed b4'))
+        return
+      }
+    }
+  })
+
   it('buddy system: whoever is pinged hears first that it is suspected', () => {
     const wire = new Wire()
     wire.meet('b')
