@@ -6,9 +6,9 @@ import { BadRequest, Refused, Unanswered, Unreachable } from '../errors.ts'
 import type { Io } from '../io/io.ts'
 import type { Member, Millis } from '../model.ts'
 import type { KeyChange } from './keyring.ts'
+import { Newest } from './newest.ts'
 import type { KeyOperation, KeyReport, Looked, PoolKeys } from './pool-keys.ts'
 import { isLive } from './pools.ts'
-import { Tokens } from './tokens.ts'
 
 const method = 'keys.lan'
 /** Members there have five seconds to answer, and whoever waits for all of this does not wait for ever. */
@@ -22,19 +22,19 @@ export class KeysElsewhere {
   readonly #io: Io
   readonly #datacenter: string
   readonly #wan: PoolKeys
-  readonly #looked: Tokens<Looked>
+  readonly #looked: Newest<Looked>
 
   constructor({ io, datacenter }: { io: Io; datacenter: string }, { lan, wan }: { lan: PoolKeys; wan: PoolKeys }) {
     this.#io = io
     this.#datacenter = datacenter
     this.#wan = wan
-    this.#looked = new Tokens(io)
+    this.#looked = new Newest(io)
     wan.peers.answer(method, async (body) => {
       const request = requestOf(body)
       if (request.target !== wan.name) throw new Refused(`this is ${wan.name}, and not ${request.target}`)
       if ('token' in request) {
         const looked = this.#looked.take(request.token)
-        if (looked === undefined) throw new Refused('a change of keys that was not asked for just before; ask again')
+        if (looked === undefined) throw new Refused('another change of keys was begun meanwhile; look with -list')
         return { report: await looked.change(), token: '' }
       }
       const { type, key } = request

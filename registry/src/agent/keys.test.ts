@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
-import { type WiredStation, Wires } from '../../test/gossip/wires.ts'
+import { type KeyNode, keyPools } from '../../test/gossip/key-pools.ts'
+import type { WiredStation, Wires } from '../../test/gossip/wires.ts'
 import { Refused } from '../errors.ts'
-import type { Member } from '../model.ts'
+import { Random } from '../io/random.ts'
+import type { Address, Member } from '../model.ts'
 import { Deadlines } from './deadlines.ts'
 import { Keyring } from './keyring.ts'
-import type { KeptKeyring } from './keyring-file.ts'
-import { type KeyReport, Keys } from './keys.ts'
-import { frameKind, Peers } from './peers.ts'
+import { Peers } from './peers.ts'
 import { SealedChannel } from './sealed.ts'
 
 const [first, second, third] = [1, 2, 3].map((fill) => Buffer.alloc(32, fill).toString('base64')) as [
@@ -16,96 +16,26 @@ const [first, second, third] = [1, 2, 3].map((fill) => Buffer.alloc(32, fill).to
 ]
 const list = { type: 'list', localOnly: false } as const
 
-interface Node {
-  name: string
-  keys: Keys
-  kept: KeptKeyring | undefined
-  station: WiredStation
-  channel: SealedChannel
-  /** Of a server in the WAN pool. */
-  far: WiredStation | undefined
-  /** Of the disk, from now on. */
-  failure: Error | undefined
-}
-
-/** Members of a LAN pool in each datacenter, of which the first is a server; the servers are a WAN pool. */
-function datacenters(layout: Record<string, readonly (readonly string[] | undefined)[]>) {
-  const wires = new Wires()
-  const deadlines = new Deadlines()
-  const lans = new Map<string, Member[]>()
-  const servers: Member[] = []
-  const rules = { verifyIncoming: true, verifyOutgoing: true }
-  const nodes: Node[] = []
-  const node = (datacenter: string, place: number, at: number, texts: readonly string[] | undefined) => {
-    const lan = lans.get(datacenter) as Member[]
-    const name = `${datacenter === 'dc1' ? 'n' : `${datacenter}-n`}${at + 1}`
-    const member = (suffix: string, host: string): Member => {
-      return {
-        name: name + suffix,
-        address: { host, port: 8301 },
-        status: 'alive',
-        tags: { dc: datacenter },
-        incarnation: 1,
-      }
-    }
-    const made = { failure: undefined as Error | undefined }
-    const pool = (kind: 'lan' | 'wan', own: Member, members: Member[]) => {
-      members.push(own)
-      const station = wires.station(own.address.host, kind)
-      const keyring = texts === undefined ? undefined : new Keyring(texts)
-      const change: KeptKeyring['change'] = async (...given) => {
-        if (made.failure !== undefined) throw made.failure
-        keyring?.become(keyring.after(...given), wires.now)
-      }
-      const channel = new SealedChannel(station.io, kind, keyring, rules)
-      return {
-        station,
-        pool: { name: own.name, members: () => members, channel, kept: keyring && { keyring, change } },
-      }
-    }
-    const near = pool('lan', member('', `10.${place}.0.${at + 1}`), lan)
-    const far = at === 0 ? pool('wan', member(`.${datacenter}`, `10.10${place}.0.1`), servers) : undefined
-    const { io } = near.station
-    const keys = new Keys({ io, deadlines, datacenter, lan: near.pool, wan: far?.pool })
-    const { kept, channel } = near.pool
-    nodes.push(Object.assign(made, { name, keys, kept, station: near.station, far: far?.station, channel }))
-  }
-  for (const [place, [datacenter, keyrings]] of Object.entries(layout).entries()) {
-    lans.set(datacenter, [])
-    for (const [at, texts] of keyrings.entries()) node(datacenter, place, at, texts)
-  }
-  const server = nodes[0] as Node
-  /** Whoever does not answer is waited for to the end. */
-  const operate = async (operation: Parameters<Keys['operate']>[0]) => {
-    let outcome: KeyReport[] | Error | undefined
-    server.keys.operate(operation).then(
-      (pools) => {
-        outcome = pools
-      },
-      (error: Error) => {
-        outcome = error
-      },
-    )
-    for (let turns = 0; turns < 10 && outcome === undefined; turns++) {
-      await wires.settle()
-      wires.now += 5_000
-      deadlines.tick(wires.now)
-    }
-    if (outcome instanceof Error) throw outcome
-    return (outcome ?? []).map(({ wan, datacenter, error, failures, keys, primaryKeys, members: size }) => ({
-      pool: wan ? 'wan' : datacenter === 'dc1' ? 'lan' : datacenter,
-      size,
-      keys,
-      primary: primaryKeys,
-      problems: error === '' ? [] : [error, ...failures.map(({ name, reason }) => `${name}: ${reason}`)],
-    }))
-  }
-  const texts = () => nodes.map(({ kept }) => kept?.keyring.texts)
-  return { wires, members: lans.get('dc1') as Member[], servers, nodes, server, operate, texts }
-}
-
 /** One datacenter. */
-const pool = (keyrings: readonly (readonly string[] | undefined)[]) => datacenters({ dc1: keyrings })
+const pool = (keyrings: readonly (readonly string[] | undefined)[]) => keyPools({ dc1: keyrings })
+
+/** Somebody who has the keys and asks what it likes. */
+function stranger(wires: Wires, channel: 'lan' | 'wan') {
+  const { io } = wires.station('10.200.0.1', channel)
+  const sealed = new SealedChannel(io, channel, new Keyring([first, second]), {
+    verifyIncoming: true,
+    verifyOutgoing: true,
+  })
+  const peers = new Peers({ ...io, network: sealed.requests }, new Deadlines(), channel)
+  sealed.requests.onFrame((bytes, reply) => peers.receive(bytes, reply))
+  const ask = async (to: Address, method: string, body: unknown) => {
+    const asked = peers.ask(to, method, body, 1000)
+    asked.catch(() => {})
+    await wires.settle()
+    return asked
+  }
+  return { ask }
+}
 
 const problems = (pools: { problems: string[] }[]) => pools.flatMap(({ problems }) => problems)
 
@@ -140,7 +70,7 @@ describe('the keys of a pool', () => {
       nodes.map(({ channel }) => channel.dropped),
       [0, 0, 0, 0, 0],
     )
-    assert.match((nodes[3] as Node).station.logged.join('\n'), /Received use-key query/)
+    assert.match((nodes[3] as KeyNode).station.logged.join('\n'), /Received use-key query/)
   })
 
   it('are not used before all have them: who has not is named, and nobody is changed', async () => {
@@ -169,7 +99,7 @@ describe('the keys of a pool', () => {
 
   it('are installed where they can be, and who missed it is named', async () => {
     const { operate, texts, nodes } = pool([[first], [first], [first]])
-    const [, deaf, full] = nodes as [Node, Node, Node]
+    const [, deaf, full] = nodes as [KeyNode, KeyNode, KeyNode]
     deaf.station.deaf = true
     full.failure = new Error('ENOSPC: no space left on device, write')
     assert.deepEqual(problems(await operate({ type: 'install', key: second })), [
@@ -186,7 +116,7 @@ describe('the keys of a pool', () => {
 
   it('cannot be asked of one that is silent, gone, or not encrypted', async () => {
     const { operate, nodes, members } = pool([[first], [first], undefined])
-    ;(nodes[1] as Node).station.deaf = true
+    ;(nodes[1] as KeyNode).station.deaf = true
     assert.deepEqual(problems(await operate(list)), [
       '1/3 nodes reported success',
       'n2: no answer from 10.0.0.2:8301 within 5000 ms to "keys"',
@@ -232,7 +162,7 @@ describe('the keys of a pool', () => {
   it('are changed through servers only', async () => {
     const { nodes } = pool([[first], [first]])
     await assert.rejects(
-      (nodes[1] as Node).keys.operate(list),
+      (nodes[1] as KeyNode).keys.operate(list),
       new Refused('keyring operations must run against a server node'),
     )
   })
@@ -246,7 +176,7 @@ describe('the keys of a pool', () => {
 
   it('are not changed by a recording played again, nor by a request for somebody else', async () => {
     const { operate, wires, nodes } = pool([[first], [first]])
-    const victim = nodes[1] as Node
+    const victim = nodes[1] as KeyNode
     await operate({ type: 'install', key: second })
     const recorded = wires.sent.filter(({ kind }) => kind === 'frame').map(({ bytes }) => bytes)
     await operate({ type: 'remove', key: second })
@@ -254,27 +184,37 @@ describe('the keys of a pool', () => {
     for (const bytes of recorded) victim.station.frame(bytes)
     await wires.settle()
     assert.deepEqual(victim.kept?.keyring.texts, [first])
-    const answers: Uint8Array[] = []
-    const stranger = wires.station('10.0.0.66')
-    const channel = new SealedChannel(stranger.io, 'lan', new Keyring([first]), {
-      verifyIncoming: true,
-      verifyOutgoing: true,
+    const asked = stranger(wires, 'lan').ask(victim.station.address, 'keys', {
+      target: 'n7',
+      type: 'list',
+      key: '',
+      token: '',
     })
-    const peers = new Peers({ ...stranger.io, network: channel.requests }, new Deadlines(), 'lan')
-    channel.requests.onFrame((bytes, reply) => {
-      answers.push(bytes)
-      peers.receive(bytes, reply)
-    })
-    const asked = peers.ask(victim.station.address, 'keys', { target: 'n7' }, 1000)
-    asked.catch(() => {})
-    await wires.settle()
     await assert.rejects(asked, /this is n2, and not n7/)
-    assert.equal(answers[0]?.[0], frameKind.reply)
+  })
+
+  it('are changed only on what was seen last, once, and soon', async () => {
+    const { wires, nodes } = pool([[first], [first, second]])
+    const member = nodes[1] as KeyNode
+    const { ask } = stranger(wires, 'lan')
+    const request = (type: string, token = '') =>
+      ask(member.station.address, 'keys', { target: 'n2', type, key: second, token }) as Promise<{ token: string }>
+    const late = /another change of keys was begun meanwhile, or this one took too long/
+    const { token: older } = await request('look')
+    const { token } = await request('look')
+    assert.equal((await request('list')).token, '', 'who only lists is in nobody’s way')
+    await assert.rejects(request('use', older), late)
+    await request('use', token)
+    await assert.rejects(request('use', token), late)
+    assert.deepEqual(member.kept?.keyring.texts, [second, first])
+    const { token: slow } = await request('look')
+    wires.now += 30_000
+    await assert.rejects(request('use', slow), late)
   })
 
   it('whatever a member with a key asks, it gets an answer and nothing breaks', async () => {
     const { wires, nodes } = pool([[first], [first]])
-    const victim = nodes[1] as Node
+    const victim = nodes[1] as KeyNode
     const bodies: unknown[] = [
       null,
       undefined,
@@ -282,29 +222,21 @@ describe('the keys of a pool', () => {
       'x',
       [],
       {},
-      { target: 1 },
-      { target: 'n2', change: 'burn' },
-      { target: 'n2', change: 'use', key: 7 },
-      { target: 'n2', change: 'use', key: 'x'.repeat(1000) },
-      { target: 'n2', change: 'use', key: second },
-      { target: 'n2', change: 'toString', token: {} },
-      { target: 'n2', change: 'remove', key: first, token: 'guessed' },
-      { target: '__proto__' },
+      { target: 1, type: 'list', key: '', token: '' },
+      { target: 'n2' },
+      { target: 'n2', type: 'burn', key: '', token: '' },
+      { target: 'n2', type: 'toString', key: '', token: '' },
+      { target: 'n2', type: {}, key: '', token: '' },
+      { target: 'n2', type: 'use', key: 7, token: '' },
+      { target: 'n2', type: 'use', key: 'x'.repeat(1000), token: '' },
+      { target: 'n2', type: 'use', key: second, token: '' },
+      { target: 'n2', type: 'remove', key: first, token: 'guessed' },
+      { target: 'n2', type: 'remove', key: first, token: {} },
+      { target: '__proto__', type: 'list', key: '', token: '' },
     ]
-    const stranger = wires.station('10.0.0.66')
-    const channel = new SealedChannel(stranger.io, 'lan', new Keyring([first]), {
-      verifyIncoming: true,
-      verifyOutgoing: true,
-    })
-    const peers = new Peers({ ...stranger.io, network: channel.requests }, new Deadlines(), 'lan')
-    channel.requests.onFrame((bytes, reply) => peers.receive(bytes, reply))
+    const { ask } = stranger(wires, 'lan')
     for (const body of bodies) {
-      const asked = peers.ask(victim.station.address, 'keys', body, 1000).then(
-        () => 'answered',
-        (error: Error) => error.name,
-      )
-      await wires.settle()
-      assert.match(await asked, /^(BadRequest|Refused)$/, JSON.stringify(body))
+      await assert.rejects(ask(victim.station.address, 'keys', body), /^(BadRequest|Refused):/, JSON.stringify(body))
     }
     assert.deepEqual(victim.kept?.keyring.texts, [first])
   })
@@ -312,7 +244,7 @@ describe('the keys of a pool', () => {
 
 describe('the keys of several datacenters', () => {
   it('are listed one LAN after the other, and changed together', async () => {
-    const { operate, texts } = datacenters({ dc1: [[first], [first]], dc2: [[first], [first]], dc3: [[first]] })
+    const { operate, texts } = keyPools({ dc1: [[first], [first]], dc2: [[first], [first]], dc3: [[first]] })
     assert.deepEqual(
       (await operate(list)).map(({ pool: name, size, keys }) => [name, size, keys[first]]),
       [
@@ -333,7 +265,7 @@ describe('the keys of several datacenters', () => {
   })
 
   it('are not used when a member there has not got them: it is named, and nobody is changed anywhere', async () => {
-    const { operate, texts } = datacenters({ dc1: [[first, second]], dc2: [[first, second], [first]] })
+    const { operate, texts } = keyPools({ dc1: [[first, second]], dc2: [[first, second], [first]] })
     const before = texts()
     assert.deepEqual(problems(await operate({ type: 'use', key: second })), [
       '1/2 nodes reported failure',
@@ -343,7 +275,7 @@ describe('the keys of several datacenters', () => {
   })
 
   it('are not used when a datacenter cannot be asked, and installed in the others all the same', async () => {
-    const { operate, texts, nodes, servers } = datacenters({ dc1: [[first]], dc2: [[first]] })
+    const { operate, texts, nodes, servers } = keyPools({ dc1: [[first]], dc2: [[first]] })
     const there = nodes[1]?.far as WiredStation
     there.deaf = true
     const lost = /^dc2-n1\.dc2: no answer from 10\.101\.0\.1:8301 within 8000 ms/
@@ -359,7 +291,7 @@ describe('the keys of several datacenters', () => {
   })
 
   it('are never sent in the clear', async () => {
-    const { operate, wires } = datacenters({ dc1: [[first], [first]], dc2: [[first]] })
+    const { operate, wires } = keyPools({ dc1: [[first], [first]], dc2: [[first]] })
     await operate(list)
     await operate({ type: 'install', key: second })
     assert.ok(wires.sent.length > 10)
@@ -367,18 +299,14 @@ describe('the keys of several datacenters', () => {
   })
 
   it('are changed by nobody who plays a recording again, nor by nonsense', async () => {
-    const { operate, wires, nodes, texts } = datacenters({ dc1: [[first]], dc2: [[first]] })
+    const { operate, wires, nodes, texts } = keyPools({ dc1: [[first]], dc2: [[first]] })
     await operate({ type: 'install', key: second })
     const recorded = wires.sent.filter(({ kind }) => kind === 'frame').map(({ bytes }) => bytes)
     await operate({ type: 'remove', key: second })
     for (const bytes of recorded) nodes[1]?.far?.frame(bytes)
     await wires.settle()
     assert.deepEqual(texts(), [[first], [first]])
-    const stranger = wires.station('10.200.0.1', 'wan')
-    const rules = { verifyIncoming: true, verifyOutgoing: true }
-    const channel = new SealedChannel(stranger.io, 'wan', new Keyring([first]), rules)
-    const peers = new Peers({ ...stranger.io, network: channel.requests }, new Deadlines(), 'wan')
-    channel.requests.onFrame((bytes, reply) => peers.receive(bytes, reply))
+    const { ask } = stranger(wires, 'wan')
     const target = 'dc2-n1.dc2'
     const bodies: unknown[] = [
       null,
@@ -388,13 +316,94 @@ describe('the keys of several datacenters', () => {
       { target, token: 'guessed' },
       { target: 'dc2-n1', type: 'list', key: '' },
     ]
+    const { address } = (nodes[1] as KeyNode).far as WiredStation
     for (const body of bodies) {
-      const asked = peers.ask((nodes[1] as Node).far!.address, 'keys.lan', body, 1000).then(
-        () => 'answered',
-        (error: Error) => error.name,
-      )
-      await wires.settle()
-      assert.match(await asked, /^(BadRequest|Refused)$/, JSON.stringify(body))
+      await assert.rejects(ask(address, 'keys.lan', body), /^(BadRequest|Refused):/, JSON.stringify(body))
     }
+  })
+})
+
+describe('changes of keys among members that do not always hear, in random worlds', () => {
+  const seeds = Number(process.env.SEEDS ?? 40)
+
+  it('leave everybody able to hear everybody, whatever is lost, late or asked for at the same time', async function () {
+    this.timeout(20_000 + seeds * 200)
+    let done = 0
+    for (let seed = 1; seed <= seeds; seed++) {
+      const random = new Random(seed)
+      const some = [first, second]
+      const world = keyPools({ dc1: [some, some, some, some], ...(random.chance(0.3) && { dc2: [some, some] }) }, 2)
+      const { wires, nodes, deadlines } = world
+      const servers = nodes.filter(({ far }) => far !== undefined)
+      const faults = { loss: random.pick([0, 0, 0.02, 0.2]) as number, late: random.pick([0, 0.05, 0.2]) as number }
+      const trouble = random.chance(0.5)
+      const rings = ({ kept, farKept, datacenter, name }: KeyNode) => [
+        { pool: datacenter, name, texts: kept?.keyring.texts ?? [] },
+        ...(farKept === undefined ? [] : [{ pool: 'wan', name, texts: farKept.keyring.texts }]),
+      ]
+      const expectHearing = (when: string) => {
+        const all = nodes.flatMap(rings)
+        for (const one of all) {
+          for (const other of all) {
+            const hears = one.pool !== other.pool || other.texts.includes(one.texts[0] as string)
+            assert.ok(hears, `seed ${seed}, ${when}: ${other.name} cannot open what ${one.name} seals in ${one.pool}`)
+          }
+        }
+      }
+      let under = 0
+      const begin = (type: 'install' | 'use' | 'remove', key: string) => {
+        under++
+        void (random.pick(servers) as KeyNode).keys.operate({ type, key }).then((reports) => {
+          under--
+          if (reports.every(({ error }) => error === '')) done++
+        })
+      }
+      for (let step = 0; step < 400; step++) {
+        const any = random.pick(nodes) as KeyNode
+        const luck = random.fraction()
+        if (luck < 0.02) {
+          // What contradicts each other, at the same time: who is fast may be done before the other has looked.
+          const key = random.pick([first, second, third]) as string
+          for (const type of random.shuffle(['use', 'remove', 'install'] as const).slice(0, 2)) begin(type, key)
+        } else if (luck < 0.03) {
+          begin(random.pick(['install', 'use', 'remove'] as const) as 'use', random.pick([first, second]) as string)
+        } else if (luck < 0.035) any.station.deaf = trouble && !any.station.deaf
+        else if (luck < 0.04) any.failure = trouble && any.failure === undefined ? new Error('ENOSPC') : undefined
+        else if (luck < 0.06) {
+          wires.now += random.between(100, 3_000)
+          deadlines.tick(wires.now)
+        } else {
+          wires.deliverAny(random, faults)
+          await Promise.resolve()
+        }
+        if (step % 10 === 0) await new Promise((resolve) => setImmediate(resolve))
+        expectHearing(`step ${step}`)
+      }
+      for (const node of nodes) {
+        node.station.deaf = false
+        node.failure = undefined
+      }
+      wires.release()
+      while (under > 0) {
+        await wires.settle()
+        wires.now += 1_000
+        deadlines.tick(wires.now)
+      }
+      expectHearing('in the end')
+      for (const type of ['install', 'use'] as const) {
+        for (const each of type === 'install' ? [first, second, third] : [third]) {
+          assert.deepEqual(problems(await world.operate({ type, key: each })), [], `seed ${seed}, ${type}`)
+        }
+      }
+      for (const key of [first, second]) {
+        assert.deepEqual(problems(await world.operate({ type: 'remove', key })), [], `seed ${seed}, remove`)
+      }
+      assert.deepEqual(
+        world.texts(),
+        nodes.map(() => [third]),
+        `seed ${seed}`,
+      )
+    }
+    assert.ok(done > seeds, `${done} operations without an error`)
   })
 })

@@ -2,8 +2,11 @@
  * The keys of all members of one pool. Each living member, observers included, is asked over its gossip channel; requests
  * and answers are sealed like everything there.
  *
- * Members are asked twice: what they have, and then to change it. With the first answer comes a token that the change must
- * bring back, so a recorded change cannot be played again.
+ * For a change members are asked twice: what they have, and then to change it. With the first answer comes a token that the
+ * change must bring back, and only the newest counts: a change that comes late, or is a recording played again, changes
+ * nothing, for somebody has looked since. The member whose name is first is changed first and alone. So of two changes that
+ * are made at the same time, through whichever servers, one at most gets beyond that member, and what it was based on is
+ * still true: either the other has looked there later and this one ends, or it has changed it before the other looked.
  */
 import { BadRequest, Refused } from '../errors.ts'
 import type { Io } from '../io/io.ts'
@@ -11,11 +14,11 @@ import type { Member, Millis } from '../model.ts'
 import type { Deadlines } from './deadlines.ts'
 import { type KeyChange, keyOf } from './keyring.ts'
 import type { KeptKeyring } from './keyring-file.ts'
+import { Newest } from './newest.ts'
 import { Peers } from './peers.ts'
 import { isLive } from './pools.ts'
 import type { SealedChannel } from './sealed.ts'
 import type { Pool } from './surface.ts'
-import { Tokens } from './tokens.ts'
 
 export type KeyOperation = { type: 'list'; localOnly: boolean } | { type: KeyChange; key: string }
 
@@ -51,9 +54,10 @@ export interface KeysPool {
 interface Request {
   /** Who is meant: another one may have its address by now. */
   target: string
-  change?: KeyChange
-  key?: string
-  token?: string
+  /** 'look': as list, and with a change in mind. */
+  type: 'list' | 'look' | KeyChange
+  key: string
+  token: string
 }
 
 interface Look {
@@ -67,14 +71,14 @@ type Outcome = { member: Member; look: Look } | { member: Member; error: Error }
 const method = 'keys'
 const answerWithin: Millis = 5_000
 const askedAtOnce = 64
-const changes: readonly unknown[] = ['install', 'use', 'remove'] satisfies KeyChange[]
+const types: readonly unknown[] = ['list', 'look', 'install', 'use', 'remove'] satisfies Request['type'][]
 
 export class PoolKeys {
   readonly #io: Io
   readonly #datacenter: string
   readonly #kind: Pool
   readonly #pool: KeysPool
-  readonly #tokens: Tokens<true>
+  readonly #token: Newest<true>
   /** Requests on the channel of this pool. */
   readonly peers: Peers
 
@@ -87,7 +91,7 @@ export class PoolKeys {
     this.#datacenter = datacenter
     this.#kind = kind
     this.#pool = pool
-    this.#tokens = new Tokens(io)
+    this.#token = new Newest(io)
     const { requests } = pool.channel
     this.peers = new Peers({ ...io, network: requests }, deadlines, kind)
     this.peers.answer(method, (body) => this.#serve(requestOf(body)))
@@ -111,7 +115,8 @@ export class PoolKeys {
       const reason = `failed members are not asked to ${operation.type} the key and may be cut off when they are back`
       this.#io.log('warn', 'serf', `${this.#kind}: ${reason}: ${gone.join(', ')}`)
     }
-    const asked = await this.#ask(members.filter(isLive), ({ name }) => ({ target: name }))
+    const type = operation.type === 'list' ? 'list' : 'look'
+    const asked = await this.#ask(members.filter(isLive), ({ name }) => ({ target: name, type, key: '', token: '' }))
     const looks = operation.type === 'list' ? asked : asked.map((one) => following(one, operation.type, operation.key))
     return {
       report: this.#report(looks),
@@ -132,14 +137,18 @@ export class PoolKeys {
     this.peers.stop()
   }
 
-  async #change(change: KeyChange, key: string, looks: readonly Outcome[]): Promise<Outcome[]> {
+  async #change(type: KeyChange, key: string, looks: readonly Outcome[]): Promise<Outcome[]> {
+    const unable = looks.filter((outcome) => 'error' in outcome)
     const able = looks.flatMap((outcome) => ('error' in outcome ? [] : [outcome]))
+    able.sort((one, other) => (one.member.name < other.member.name ? -1 : 1))
     const tokens = new Map(able.map(({ member, look }) => [member.name, look.token]))
-    const changed = await this.#ask(
-      able.map(({ member }) => member),
-      ({ name }) => ({ target: name, change, key, token: tokens.get(name) ?? '' }),
-    )
-    return [...looks.filter((look) => 'error' in look), ...changed]
+    const ask = (outcomes: readonly Outcome[]) => {
+      const members = outcomes.map(({ member }) => member)
+      return this.#ask(members, ({ name }) => ({ target: name, type, key, token: tokens.get(name) ?? '' }))
+    }
+    const [first, ...others] = [await ask(able.slice(0, 1)), able.slice(1)].flat()
+    if (first === undefined) return unable
+    return [...unable, first, ...('error' in first ? others : await ask(others))]
   }
 
   #report(outcomes: readonly Outcome[]): KeyReport {
@@ -189,17 +198,18 @@ export class PoolKeys {
     return this.peers.ask(member.address, method, request, answerWithin)
   }
 
-  async #serve({ target, change, key, token }: Request): Promise<Look> {
+  async #serve({ target, type, key, token }: Request): Promise<Look> {
     const { name, kept } = this.#pool
     if (target !== name) throw new Refused(`this is ${name}, and not ${target}, which may have moved`)
     if (kept === undefined) throw new Refused('Keyring is empty (encryption not enabled)')
-    if (change === undefined) return { keys: kept.keyring.texts, token: this.#tokens.give(true) }
-    if (this.#tokens.take(token ?? '') === undefined) {
-      throw new Refused('a change of keys without the token of a question asked just before; ask again')
+    if (type === 'list') return { keys: kept.keyring.texts, token: '' }
+    if (type === 'look') return { keys: kept.keyring.texts, token: this.#token.give(true) }
+    if (this.#token.take(token) === undefined) {
+      throw new Refused('another change of keys was begun meanwhile, or this one took too long; look with -list')
     }
-    this.#io.log('info', 'serf', `Received ${change}-key query`, { pool: this.#kind })
+    this.#io.log('info', 'serf', `Received ${type}-key query`, { pool: this.#kind })
     try {
-      await kept.change(change, key ?? '')
+      await kept.change(type, key)
     } catch (error) {
       if (error instanceof Refused) throw error
       throw new Refused(`the keyring could not be written: ${(error as Error).message}`)
@@ -232,14 +242,13 @@ function sizedKey(text: string): string | undefined {
 
 /** What anybody with a key may have sent. @throws BadRequest */
 function requestOf(body: unknown): Request {
-  const { target, change, key, token } = (body ?? {}) as Partial<Record<keyof Request, unknown>>
-  const text = (value: unknown) => value === undefined || (typeof value === 'string' && value.length <= 512)
-  if (typeof target !== 'string' || !text(target) || !text(key) || !text(token)) {
+  const { target, type, key, token } = (body ?? {}) as Partial<Record<keyof Request, unknown>>
+  if (typeof target !== 'string' || typeof key !== 'string' || typeof token !== 'string') {
     throw new BadRequest('expected a request about keys')
   }
-  if (change === undefined) return { target }
-  if (!changes.includes(change)) throw new BadRequest(`expected install, use or remove, received "${String(change)}"`)
-  return { target, change: change as KeyChange, key: String(key ?? ''), token: String(token ?? '') }
+  if (!types.includes(type)) throw new BadRequest(`expected ${types.join(', ')}, received ${JSON.stringify(type)}`)
+  if (target.length > 512 || key.length > 512) throw new BadRequest('expected a name and a key, received more')
+  return { target, type: type as Request['type'], key, token }
 }
 
 /** The same for an answer. @throws BadRequest */

@@ -91,6 +91,8 @@ export class Pools {
 
   tick(): void {
     this.#repeats.tick(this.#options.io.clock.now())
+    this.channels.lan.tick()
+    this.channels.wan?.tick()
     this.lan.tick()
     this.wan?.tick()
   }

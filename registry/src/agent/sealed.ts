@@ -15,6 +15,7 @@
 import { crc32 } from 'node:zlib'
 import { Refused } from '../errors.ts'
 import type { Channel, Io, Network, Reply, Seemingly } from '../io/io.ts'
+import { Repeats } from '../io/repeats.ts'
 import type { Address, Millis } from '../model.ts'
 import type { Keyring } from './keyring.ts'
 import { frameKind } from './peers.ts'
@@ -56,8 +57,6 @@ const refusals = [
 const [notConfigured, notSealed, notOurKey] = [0, 1, 2] as const
 type Refusal = 0 | 1 | 2
 
-/** The same complaint again after this long, however much came. */
-const quietFor: Millis = 10_000
 /** A frame may be refused this long after it was sent, and so many are remembered. */
 const refusableFor: Millis = 15_000
 const refusableMax = 1_024
@@ -73,7 +72,7 @@ export class SealedChannel implements Network {
   readonly #rules: SealingRules
   readonly #contexts: Record<'datagram' | 'frame', Uint8Array>
   readonly #sent = new Map<string, Sent>()
-  readonly #complaints = new Map<string, { at: Millis; more: number }>()
+  readonly #repeats: Repeats
   #onFrame: FrameReceiver = () => {}
   #onDatagram: DatagramReceiver = () => {}
   #onRequest: (bytes: Uint8Array, reply: Reply) => void = () => {}
@@ -87,6 +86,7 @@ export class SealedChannel implements Network {
     this.#channel = channel
     this.keyring = keyring
     this.#rules = rules
+    this.#repeats = new Repeats(io.log)
     const context = (kind: string) => new TextEncoder().encode(`${String.fromCharCode(sealedByte)} ${channel} ${kind}`)
     this.#contexts = { datagram: context('datagram'), frame: context('frame') }
     io.network.onDatagram(channel, (bytes, from) => this.#datagramCame(bytes, from))
@@ -114,6 +114,11 @@ export class SealedChannel implements Network {
     this.#io.network.onLost(this.#channel, lost)
   }
 
+  /** What was held back from the log is said in the end. */
+  tick(): void {
+    this.#repeats.tick(this.#io.clock.now())
+  }
+
   /** Frames for `Peers`: sealed whenever there is a key, and taken only so. */
   readonly requests: Pick<Network, 'frame' | 'onLost'> & {
     onFrame(receive: (bytes: Uint8Array, reply: Reply) => void): void
@@ -127,7 +132,7 @@ export class SealedChannel implements Network {
 
   #datagramCame(bytes: Uint8Array, from: Seemingly): void {
     const opened = this.#opened('datagram', bytes)
-    if (typeof opened === 'number') this.#complain(opened, from)
+    if (typeof opened === 'number') this.#drop(refusals[opened].ours, from)
     else if (isRequest(opened.plain)) this.#drop('dropped a request that came as a datagram', from)
     else this.#onDatagram(opened.plain, from)
   }
@@ -139,7 +144,7 @@ export class SealedChannel implements Network {
     }
     const opened = this.#opened('frame', bytes)
     if (typeof opened === 'number') {
-      this.#complain(opened, from)
+      this.#drop(refusals[opened].ours, from)
       reply(notice(opened, bytes))
       return
     }
@@ -212,26 +217,16 @@ export class SealedChannel implements Network {
     return known[refusal]?.theirs ?? 'that agent does not take what this one says; is it newer?'
   }
 
-  #complain(refusal: Refusal, from: Seemingly): void {
-    this.#drop(refusals[refusal].ours, from)
-  }
-
   #drop(reason: string, from: Seemingly): void {
     this.dropped++
     this.#say(reason, `dropped what came in: ${reason}`, from)
   }
 
-  /** Whoever floods us does not flood the log. */
+  /** Once a minute about each host, however much comes. */
   #say(kind: string, text: string, from: Seemingly): void {
-    const now = this.#io.clock.now()
-    const last = this.#complaints.get(kind)
-    if (last !== undefined && now < last.at + quietFor) {
-      last.more++
-      return
-    }
-    this.#complaints.set(kind, { at: now, more: 0 })
-    const since = last === undefined || last.more === 0 ? {} : { 'since the last line': last.more }
-    this.#io.log('warn', 'serf', `${this.#channel}: ${text}`, { ...(from === undefined ? {} : { from }), ...since })
+    const host = from?.replace(/:\d+$/, '') ?? ''
+    const fields = from === undefined ? undefined : { from }
+    this.#repeats.warn(`${kind} ${host}`, this.#io.clock.now(), 'serf', `${this.#channel}: ${text}`, fields)
   }
 }
 

@@ -24,6 +24,7 @@ export class Wires {
   readonly sent: { channel: Channel; kind: 'datagram' | 'frame' | 'reply'; bytes: Uint8Array }[] = []
   readonly #stations = new Map<string, WiredStation>()
   #under: (() => void)[] = []
+  readonly #late: (() => void)[] = []
 
   station(host: string, channel: 'lan' | 'wan' = 'lan'): WiredStation {
     const address = { host, port: 8301 }
@@ -79,6 +80,18 @@ export class Wires {
   /** Delivers until nothing is under way. */
   deliver(): void {
     while (this.#under.length > 0) this.#under.shift()?.()
+  }
+
+  /** Any one of all that is under way, or none: with these chances it is lost, or held back until `release`. */
+  deliverAny(random: Random, { loss, late }: { loss: number; late: number }): void {
+    const [run] = this.#under.splice(random.between(0, Math.max(0, this.#under.length - 1)), 1)
+    if (run === undefined || random.chance(loss)) return
+    if (random.chance(late)) this.#late.push(run)
+    else run()
+  }
+
+  release(): void {
+    this.#under.push(...this.#late.splice(0))
   }
 
   /** The same, letting promises go on in between. */
