@@ -44,6 +44,24 @@ describe('what a node knows of itself', () => {
     )
   })
 
+  it('who was known is forgotten at the first start after a leave, unless it rejoins', async () => {
+    const { io } = world()
+    const first = await openNodeFile(io, undefined)
+    await first.begin()
+    await first.keepMembers(['10.0.0.2:8301'])
+    await first.keepWan([{ datacenter: 'dc2', address: '10.2.0.2:8302' }])
+    await first.keepLeft()
+    const rejoining = await openNodeFile(io, undefined, true)
+    assert.deepEqual([rejoining.members, rejoining.wan.length], [['10.0.0.2:8301'], 1])
+    const alone = await openNodeFile(io, undefined)
+    assert.deepEqual([alone.members, alone.wan], [[], []])
+    await alone.begin()
+    assert.deepEqual((await openNodeFile(io, undefined, true)).members, [], 'for good')
+    // Back in company, and killed: that is no leave.
+    await rejoining.begin()
+    assert.deepEqual((await openNodeFile(io, undefined)).members, ['10.0.0.2:8301'])
+  })
+
   it('a damaged file is no new node', async () => {
     for (const text of ['null', '[]', '{"id":"x"}', '{']) {
       await assert.rejects(openNodeFile(world(new Map([['node.json', text]])).io, undefined), Corrupt, text)

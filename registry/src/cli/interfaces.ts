@@ -18,11 +18,11 @@ interface HostAddress {
 }
 
 /** The go-sockaddr templates that Consul's users write, by name: what they choose among this host's addresses. */
-const templates: Record<string, (at: HostAddress, argument: string) => boolean> = {
-  GetPrivateIP: ({ address }) => isPrivate(address),
-  GetPublicIP: ({ address }) => !isPrivate(address),
-  GetInterfaceIP: ({ interface: name }, argument) => name === argument,
-}
+const templates = new Map<string, (at: HostAddress, argument: string) => boolean>([
+  ['GetPrivateIP', ({ address }) => isPrivate(address)],
+  ['GetPublicIP', ({ address }) => !isPrivate(address)],
+  ['GetInterfaceIP', ({ interface: name }, argument) => name === argument],
+])
 const templateNames = '{{ GetPrivateIP }}, {{ GetPublicIP }} or {{ GetInterfaceIP "eth0" }}'
 
 /** One IP address, or a template that finds one. Adds to `mistakes` what is wrong, with what there would be. */
@@ -41,7 +41,7 @@ export function oneAddress(key: string, given: string, machine: Machine, mistake
     return given
   }
   const { name = '', argument = '' } = template
-  const chooses = templates[name]
+  const chooses = templates.get(name)
   if (chooses === undefined) {
     mistakes.push(`${key}: expected one of ${templateNames}, received "${given}"`)
     return given
