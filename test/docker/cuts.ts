@@ -137,6 +137,7 @@ class Witnesses {
       states().every((each) => each.from > cut.from && others.some((o) => each.leader === `${addresses[o]}:8300`)),
     )
     const leaderless = led ? (Math.max(...states().map(({ to }) => to)) - cut.from) / 1000 : 0
+    await this.#until(5, 'long enough to be noticed', () => clock() - cut.from > 1_500)
     // Three lengths: over before anybody is declared dead; long enough for that; longer than the dead are gossiped to.
     if (round % 5 !== 2) {
       await this.#until(60, `${others} hold ${host} for failed, and it holds them`, () => {
