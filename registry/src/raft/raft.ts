@@ -171,6 +171,17 @@ export class Raft {
     return progress === undefined || progress.answeredRound === 0 ? undefined : progress.contactAt
   }
 
+  /** The newest round of heartbeats that this leader has begun. */
+  get round(): number {
+    return this.#leadership?.rounds.current ?? 0
+  }
+
+  /** The newest round that a server has answered; ourselves, we answer all. */
+  answeredRoundOf(id: ServerId): number {
+    if (id === this.id) return Number.POSITIVE_INFINITY
+    return this.#leadership?.progress(id)?.answeredRound ?? 0
+  }
+
   /** How far a server's disk is known to equal this log; undefined: not known here. */
   matchOf(id: ServerId): Index | undefined {
     return id === this.id ? this.#log.saves.savedIndex : this.#leadership?.progress(id)?.match

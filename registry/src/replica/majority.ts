@@ -7,7 +7,7 @@
  * one fewer. Refused is taking out, or taking the vote from, one who is needed; and giving a vote to one who is not heard
  * where that makes the rest too few. Who is new cannot have been heard: whoever adds one as a voter at once wants that.
  */
-import { MajorityUnheard } from '../errors.ts'
+import { MajorityUnheard, Refused } from '../errors.ts'
 import type { Millis } from '../model.ts'
 import { changed } from '../raft/configurations.ts'
 import type { Configuration, ServerChange, ServerId } from '../raft/message.ts'
@@ -25,6 +25,20 @@ export function unheardMajority(
   if (voting.length === before.size && voting.every((id) => before.has(id))) return undefined
   const silent = voting.filter((id) => !heard(id))
   return voting.length - silent.length >= majority(voting.length) ? undefined : { voting, silent }
+}
+
+/** It may be done; one that makes no sense may, too, and is refused where it is. */
+export function isHeardMajority(
+  configuration: Configuration,
+  change: ServerChange,
+  heard: (id: ServerId) => boolean,
+): boolean {
+  try {
+    return unheardMajority(configuration, change, heard) === undefined
+  } catch (error) {
+    if (error instanceof Refused) return true
+    throw error
+  }
 }
 
 /** @throws MajorityUnheard, naming who is silent; Refused when the change makes no sense */

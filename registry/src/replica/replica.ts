@@ -36,7 +36,7 @@ import { Applier, entryOverhead } from './applier.ts'
 import type { Bookmark } from './bookmark.ts'
 import { explained } from './disk-errors.ts'
 import type { StateMachine } from './machine.ts'
-import { expectHeardMajority } from './majority.ts'
+import { expectHeardMajority, isHeardMajority } from './majority.ts'
 import { logEvent, logFollower } from './news.ts'
 import { type ReplicaOptions, replicaOptionsDefault } from './options.ts'
 import type { WalRecord } from './records.ts'
@@ -82,6 +82,8 @@ export class Replica {
   readonly #arrivals = new Arrivals()
   readonly #reads = new Map<ReadId, Waiter<Index>>()
   #nextRead: ReadId = 1
+  /** Changes of the servers that wait for a majority of those that are left to answer. */
+  readonly #confirming = new Set<Waiter<void> & { isOver(): boolean; deadline: Millis }>()
   #transferring: { resolve: (done: boolean) => void; deadline: Millis }[] = []
 
   #toSave: Ready[] = []
@@ -250,14 +252,47 @@ export class Replica {
     this.#mustRun()
     if (this.#raft.role !== 'leader') throw this.#notLeader()
     if (change.type === 'add') parseAddress(change.address)
-    expectHeardMajority(this.#raft.configuration, change, (id) => this.hears(id), this.#options.electionTimeoutMin)
+    const busy = () => new Busy('another membership change, or a change of leader, is not finished yet')
+    if (this.#confirming.size > 0) throw busy()
+    await this.#expectMajorityAfter(change)
+    if (this.#raft.role !== 'leader') throw this.#notLeader()
     const index = this.#raft.changeServers(change)
-    if (index === undefined) throw new Busy('another membership change, or a change of leader, is not finished yet')
+    if (index === undefined) throw busy()
     const committed = await new Promise<{ index: Index }>((resolve, reject) => {
       this.#proposed.add(index, this.#raft.term, { resolve, reject })
       this.#askTurn()
     })
     return committed.index
+  }
+
+  /**
+   * What was heard a moment ago may be dead since: those that are left have to answer once more, to a round of heartbeats
+   * that begins now. @throws MajorityUnheard; NotLeader, Stopped
+   */
+  async #expectMajorityAfter(change: ServerChange): Promise<void> {
+    const within = this.#options.electionTimeoutMin
+    const { round, term } = this.#raft
+    const expect = (heard: (id: ServerId) => boolean) =>
+      expectHeardMajority(this.#raft.configuration, change, heard, within)
+    expect((id) => this.hears(id))
+    const answered = (id: ServerId) => this.#raft.answeredRoundOf(id) > round
+    const isOver = () => this.#raft.term !== term || isHeardMajority(this.#raft.configuration, change, answered)
+    if (isOver()) return
+    // It begins a round at once.
+    this.readIndex().catch(() => {})
+    await new Promise<void>((resolve, reject) => {
+      this.#confirming.add({ isOver, resolve, reject, deadline: this.#io.clock.now() + within })
+    })
+    this.#mustRun()
+    if (this.#raft.term === term) expect(answered)
+  }
+
+  #confirm(now: Millis): void {
+    for (const waiter of this.#confirming) {
+      if (!waiter.isOver() && now < waiter.deadline) continue
+      this.#confirming.delete(waiter)
+      waiter.resolve()
+    }
   }
 
   /** Leader: this server answered lately, for as long as we would go on leading without a majority's answers. */
@@ -476,6 +511,7 @@ export class Replica {
       for (let ready = this.#raft.ready(now); ready !== undefined; ready = this.#raft.ready(now)) this.#take(ready, now)
       this.#beginSave(now)
       this.#snapshotWhenDue()
+      this.#confirm(now)
       this.#tell()
     })
     this.#turning = false
@@ -736,6 +772,8 @@ export class Replica {
     this.#savedWaiters = []
     for (const { resolve } of this.#transferring) resolve(false)
     this.#transferring = []
+    for (const { reject } of this.#confirming) reject(reason())
+    this.#confirming.clear()
   }
 
   // --- what is told

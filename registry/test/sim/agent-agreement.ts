@@ -37,7 +37,7 @@ export function disagreement(agents: Agents, ledger: Ledger): string | undefined
     if (agent.identity.cluster !== ledger.cluster) return `${name} is in cluster "${agent.identity.cluster}"`
     if (server && votersOf(life).sort().join() !== voters.slice().sort().join()) return `${name} knows other voters`
   }
-  const former = new Set(stations.flatMap(({ id, gone }) => (gone === 'left' ? [] : [id])))
+  const former = new Set(stations.flatMap((each) => (fateOf(each, stations) === 'left' ? [] : [each.id])))
   const stranger = voters.find((id) => !former.has(id))
   if (stranger !== undefined) return `${stranger} still votes`
   for (const each of up) {
@@ -47,10 +47,21 @@ export function disagreement(agents: Agents, ledger: Ledger): string | undefined
   return undefined
 }
 
+/**
+ * What becomes of an agent that does not come back: one that died is known as that, but a server among an even number is let
+ * go by autopilot, as if it had left, for a majority gets smaller by it.
+ */
+function fateOf({ gone, server }: Station, stations: readonly Station[]): Station['gone'] {
+  const servers = stations.filter((each) => each.server).length
+  return gone === 'dead' && server && servers > 2 && servers % 2 === 0 ? 'left' : gone
+}
+
 /** Whether gossip at one agent says of everybody what is true. */
 function membersMissing({ name, life }: Up, stations: readonly Station[]): string | undefined {
   const members = new Map(life.agent.members('lan').map((member) => [member.name, member]))
-  for (const { name: other, gone, id, host } of stations) {
+  for (const station of stations) {
+    const { name: other, id, host } = station
+    const gone = fateOf(station, stations)
     const member = members.get(other)
     const status = member?.status
     const right =
@@ -72,7 +83,7 @@ function catalogMissing({ name, life }: Up, stations: readonly Station[]): strin
   for (const station of stations) {
     const known = life.store.node(station.name).value
     const about = `the catalog at ${name} says of ${station.name}`
-    if (station.gone === 'left') {
+    if (fateOf(station, stations) === 'left') {
       if (known !== undefined) return `${about} that it is there, but it left`
       continue
     }

@@ -117,6 +117,47 @@ describe('whole agents, stories', () => {
     assert.ok(!votersOf(life!).includes(former))
   })
 
+  it('a server leaves and comes back while another is dead for good: those that are left are a majority still', async () => {
+    const { agents, until, follower, other, leader } = await cluster()
+    void agents.request('c1', 'PUT', '/v1/kv/kept', 'yes')
+    const kept = () => agents.station(leader()).life?.store.kv('kept').value !== undefined
+    await until('a key', kept, 5000)
+    agents.down(other, false)
+    // Nobody knows yet that the other is dead: were this one let go, two would be left, and one of them is not there.
+    void agents.leave(follower)
+    await until('its end', () => !agents.isUp(follower), 8000)
+    agents.start(follower)
+    const led = () => agents.leader() !== undefined && agents.station(follower).life?.agent.leader() !== ''
+    await until('a leader', led, 30_000)
+    void agents.request('c1', 'PUT', '/v1/kv/kept', 'still')
+    const value = () => agents.station(follower).life?.store.kv('kept').value?.value
+    await until('another value', () => value() === btoa('still'), 30_000)
+  })
+
+  it('a server that died among four is let go, and one that died among three is not', async () => {
+    const { world, agents, until, votes, follower, other, leader } = await cluster()
+    agents.add('s4', { server: true, expect: 0 })
+    agents.start('s4')
+    await until('its vote', () => agents.station('s4').life !== undefined && votes('s4'), 10_000)
+    agents.down(other, false)
+    await until('its end', () => !votes(other), 60_000)
+    const status = () =>
+      agents
+        .station(leader())
+        .life!.agent.members('lan')
+        .find(({ name }) => name === other)?.status
+    assert.equal(status(), 'left')
+    agents.down(follower, false)
+    await world.runFor(90_000)
+    assert.ok(votes(follower))
+    for (const name of [other, follower]) agents.start(name)
+    await until(
+      'all votes',
+      () => [other, follower, 's4'].every((name) => agents.station(name).life !== undefined && votes(name)),
+      60_000,
+    )
+  })
+
   it('an agent does not go back with servers that do not know yet, after a blackout, how far they had been', async () => {
     const { world, agents, until, leader } = await cluster()
     const { store } = agents.station('c1').life!
