@@ -1,14 +1,18 @@
 /**
- * Regular expressions that users give, in the syntax of Go (RE2), which Consul's users know. Go's run in time linear in the
- * text, JavaScript's may not. So a group that repeats must not repeat or choose inside, which leaves the length of the text
- * to the power of the number of repetitions, and that is bounded. What Go does not know (back references, look-around) or
- * spells otherwise (named classes) is refused.
+ * Regular expressions that users give, in Go's syntax, for any text. All ways to match are followed at the same time
+ * (Thompson 1968, Pike), one step of each per character: the time grows with the length of the text times that of the
+ * expression, whatever they are, and that product is bounded.
  */
+import {
+  BadPattern,
+  type CharacterSet,
+  type Expression,
+  isWord,
+  type Place,
+  parseExpression,
+} from './pattern-syntax.ts'
 
-/** The message is Go's where Go refuses the expression, too: `error parsing regexp: …`. */
-export class BadPattern extends Error {
-  override name = 'BadPattern'
-}
+export { BadPattern } from './pattern-syntax.ts'
 
 /** This text with this expression could keep us busy for too long. */
 export class PatternTooCostly extends Error {
@@ -20,43 +24,140 @@ export interface Pattern {
   matches(text: string): boolean
 }
 
-/** Steps that one match may take at worst: a few milliseconds. */
-const matchStepsMax = 2e7
+/** Where a way to match may stand. Next is the following step unless said. */
+type Step =
+  | { type: 'character'; set: CharacterSet }
+  | { type: 'place'; place: Place }
+  | { type: 'go'; to: number }
+  /** To both. */
+  | { type: 'fork'; to: number; also: number }
+  | { type: 'found' }
+
+const stepsMax = 10_000
+/** Steps times characters: about 20 ms. */
+const workMax = 5e6
 
 /** @throws BadPattern */
-export function compilePattern(pattern: string): Pattern {
-  const refused = (why: string) => new BadPattern(`error parsing regexp: ${why}`)
-  if (/\\[1-9k]/.test(pattern)) throw refused('invalid escape sequence')
-  const perl = /\(\?(?!:|i\)).?/.exec(pattern)
-  if (perl !== null || pattern.includes('[[:')) {
-    throw refused(`invalid or unsupported Perl syntax: \`${perl?.[0] ?? '[[:'}\``)
+export function compilePattern(text: string): Pattern {
+  const steps: Step[] = []
+  compile(parseExpression(text), steps, text)
+  add(steps, { type: 'found' }, text)
+  return { matches: (subject) => run(steps, subject) }
+}
+
+function add(steps: Step[], step: Step, pattern: string): number {
+  if (steps.length === stepsMax) {
+    throw new BadPattern(`error parsing regexp: expression too large: \`${pattern.slice(0, 100)}\``)
   }
-  const outline = pattern.replace(/\\[\s\S]|\[\^?\]?(?:\\[\s\S]|[^\]\\])*\]/g, 'x').replaceAll('(?', '(')
-  if (outline.includes('[')) throw refused(`missing closing ]: \`${pattern.slice(pattern.lastIndexOf('['))}\``)
-  let open = 0
-  for (const character of outline) {
-    open += character === '(' ? 1 : character === ')' ? -1 : 0
-    if (open < 0) throw refused(`unexpected ): \`${pattern}\``)
-  }
-  if (open > 0) throw refused(`missing closing ): \`${pattern}\``)
-  if (/\([^()]*[*+{|?][^()]*\)[*+{?]|\)[^()]*\)[*+{?]/.test(outline)) {
-    throw refused('repetition of a group that repeats or chooses is not supported by this version')
-  }
-  const insensitive = pattern.startsWith('(?i)')
-  const repetitions = outline.match(/[*+?{]/g)?.length ?? 0
-  try {
-    const expression = new RegExp(insensitive ? pattern.slice(4) : pattern, insensitive ? 'i' : '')
-    return { matches: (text) => matches(expression, repetitions, text) }
-  } catch (error) {
-    throw refused(error instanceof Error ? error.message : String(error))
+  return steps.push(step) - 1
+}
+
+function compile(expression: Expression, steps: Step[], pattern: string): void {
+  switch (expression.type) {
+    case 'character':
+    case 'place':
+      add(steps, expression, pattern)
+      return
+    case 'sequence':
+      for (const part of expression.parts) compile(part, steps, pattern)
+      return
+    case 'choice': {
+      const ends: number[] = []
+      for (const [place, option] of expression.options.entries()) {
+        if (place === expression.options.length - 1) {
+          compile(option, steps, pattern)
+          continue
+        }
+        const fork = add(steps, { type: 'go', to: 0 }, pattern)
+        compile(option, steps, pattern)
+        ends.push(add(steps, { type: 'go', to: 0 }, pattern))
+        steps[fork] = { type: 'fork', to: fork + 1, also: steps.length }
+      }
+      for (const end of ends) steps[end] = { type: 'go', to: steps.length }
+      return
+    }
+    case 'repeat': {
+      const { inner, min, max } = expression
+      for (let times = 0; times < min; times++) compile(inner, steps, pattern)
+      if (max === Number.POSITIVE_INFINITY) {
+        const fork = add(steps, { type: 'go', to: 0 }, pattern)
+        compile(inner, steps, pattern)
+        add(steps, { type: 'go', to: fork }, pattern)
+        steps[fork] = { type: 'fork', to: fork + 1, also: steps.length }
+        return
+      }
+      const forks: number[] = []
+      for (let times = min; times < max; times++) {
+        forks.push(add(steps, { type: 'go', to: 0 }, pattern))
+        compile(inner, steps, pattern)
+      }
+      for (const fork of forks) steps[fork] = { type: 'fork', to: fork + 1, also: steps.length }
+      return
+    }
+    default:
+      expression satisfies never
   }
 }
 
-function matches(expression: RegExp, repetitions: number, text: string): boolean {
-  if (text.length ** (repetitions + 1) > matchStepsMax && repetitions > 0) {
+function run(steps: readonly Step[], text: string): boolean {
+  if (steps.length * text.length > workMax) {
     throw new PatternTooCostly(
-      `a text of ${text.length} characters is too long for an expression with ${repetitions} repetitions`,
+      `a text of ${text.length} characters is too long for an expression of ${steps.length} steps`,
     )
   }
-  return expression.test(text)
+  /** At which character a step was reached last. */
+  const reached = new Int32Array(steps.length).fill(-1)
+  let ways: number[] = []
+  let before: number | undefined
+  for (let at = 0; ; ) {
+    const code = text.codePointAt(at)
+    const open = [...ways, 0]
+    ways = []
+    for (let place = open.pop(); place !== undefined; place = open.pop()) {
+      if (reached[place] === at) continue
+      reached[place] = at
+      const step = steps[place] as Step
+      switch (step.type) {
+        case 'found':
+          return true
+        case 'go':
+          open.push(step.to)
+          break
+        case 'fork':
+          open.push(step.to, step.also)
+          break
+        case 'place':
+          if (isAt(step.place, before, code)) open.push(place + 1)
+          break
+        case 'character':
+          if (code !== undefined && step.set(code)) ways.push(place + 1)
+          break
+        default:
+          step satisfies never
+      }
+    }
+    if (code === undefined) return false
+    before = code
+    at += code > 0xffff ? 2 : 1
+  }
+}
+
+const newLine = 10
+
+/** Undefined: the text begins, or ends. */
+function isAt(place: Place, before: number | undefined, after: number | undefined): boolean {
+  switch (place) {
+    case 'beginText':
+      return before === undefined
+    case 'endText':
+      return after === undefined
+    case 'beginLine':
+      return before === undefined || before === newLine
+    case 'endLine':
+      return after === undefined || after === newLine
+    default: {
+      const boundary = (before !== undefined && isWord(before)) !== (after !== undefined && isWord(after))
+      return boundary === (place === 'wordBoundary')
+    }
+  }
 }
