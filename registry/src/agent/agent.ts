@@ -194,6 +194,10 @@ export class Agent implements AgentSurface {
       lan: this.#pools.lan.gossip,
       wan: this.#pools.wan?.gossip,
       servers: () => this.#pools.servers().map(({ rpc }) => rpc),
+      understood: () => {
+        const heardOf = new Set(this.members('lan').map(({ tags }) => tags.id))
+        return parts.replica?.status.configuration.servers.every(({ id }) => heardOf.has(id)) === true
+      },
     })
     this.events = new Events({
       io,

@@ -48,6 +48,7 @@ class World {
   /** What is written, in order. */
   readonly written: NodeCoordinate[][] = []
   following = { leading: true, leader: 'n1-id', cluster: 'c' }
+  understood = true
   /** What a write throws. */
   failure: Error | undefined
   /** What this agent asks others. */
@@ -89,6 +90,7 @@ class World {
       lan: this.lan,
       wan: this.wan,
       servers: () => ['s1', 's2'].map((host) => ({ host, port: 8300 })),
+      understood: () => this.understood,
     })
   }
 
@@ -246,6 +248,19 @@ describe('coordinates that a leader is told', () => {
       [128, 128, 128, 128, 128],
     )
     await world.coordinates.update(one)
+  })
+
+  it('are not written while a server may not know what they are', async () => {
+    const world = new World()
+    world.register('n2')
+    world.understood = false
+    await world.coordinates.update({ node: 'n2', segment: '', coordinate: coordinate(0.1) })
+    await world.run(6_000)
+    assert.deepEqual(world.written, [])
+    world.understood = true
+    await world.coordinates.update({ node: 'n2', segment: '', coordinate: coordinate(0.1) })
+    await world.run(6_000)
+    assert.equal(world.written.length, 1)
   })
 
   it('by another agent have to be what they should, and meant for this cluster', async () => {

@@ -48,6 +48,11 @@ export interface CoordinatesOptions {
   wan: Pick<Gossip, 'coordinate' | 'coordinateOf' | 'members'> | undefined
   /** Where living servers of our own datacenter are. */
   servers(): Address[]
+  /**
+   * As the leader: gossip has heard of every server of the cluster. One that it never heard of may run a release from before
+   * there were coordinates, which does not read our packets either, and would stop at an entry that it does not know.
+   */
+  understood(): boolean
 }
 
 interface UpdateRequest {
@@ -191,7 +196,7 @@ export class Coordinates implements CoordinatesSurface {
     const { forward, following, io, view } = this.#options
     const pending = [...this.#pending.values()]
     this.#pending.clear()
-    if (this.#stopped || !following.leading) return
+    if (this.#stopped || !following.leading || !this.#options.understood()) return
     // Nobody keeps the coordinate of a node that is not there: that would be an entry about nothing.
     const updates = pending.filter(({ node }) => view.node(node).value !== undefined)
     for (let first = 0; first < updates.length; first += batchMax) {
