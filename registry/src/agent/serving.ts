@@ -92,9 +92,12 @@ interface Transfer {
 /** The whole state, a chunk for each question, as long as the observer goes on asking. */
 function serveState({ io, deadlines, peers, replica }: ServingOptions): void {
   const transfers = new Map<number, Transfer>()
+  /** Those that have their place and no state yet: many ask in the same moment. */
+  let beginning = 0
   const begin = async (): Promise<number> => {
-    if (transfers.size >= transfersMax) throw new Busy('too many observers take the whole state at once')
-    const { mark, chunks } = await replica.snapshotBytes()
+    if (transfers.size + beginning >= transfersMax) throw new Busy('too many observers take the whole state at once')
+    beginning++
+    const { mark, chunks } = await replica.snapshotBytes().finally(() => beginning--)
     const { cluster } = mark.configuration
     if (cluster === '') throw new NoLeader(notYet)
     let token = io.random.word()

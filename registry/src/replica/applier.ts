@@ -48,6 +48,7 @@ export class Applier {
   #work: Work[] = []
   /** A state is being put back, or a pause is made between two slices. */
   #busy = false
+  #restoring = false
   #stopped = false
 
   /** @param start what the machine holds already. */
@@ -62,6 +63,11 @@ export class Applier {
     this.#doors = doors
     this.index = start?.index ?? 0
     this.term = start?.term ?? 0
+  }
+
+  /** A whole state is being put in the place of this one, or is about to be: what the machine holds is not of the log's index. */
+  get replacing(): boolean {
+    return this.#restoring || this.#work.some(({ type }) => type === 'restore')
   }
 
   /** Everything that was handed over is applied. */
@@ -130,6 +136,7 @@ export class Applier {
 
   async #restore(mark: SnapshotMark): Promise<void> {
     this.#busy = true
+    this.#restoring = true
     const snapshot = this.#snapshots.find(mark)
     if (snapshot === undefined) throw new Corrupt(`the snapshot at ${mark.index} is gone before it was restored`)
     if (!(await this.#snapshots.restore(snapshot, this.#machine, () => this.#stopped))) return
@@ -138,6 +145,7 @@ export class Applier {
     this.term = mark.term
     this.bytes = 0
     this.#busy = false
+    this.#restoring = false
     this.#doors.restored(mark)
     this.#doors.reached(before, mark.index)
     this.#run()

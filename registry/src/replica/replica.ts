@@ -375,7 +375,7 @@ export class Replica {
   /** The state as it is now, for those who follow the log from afar. @throws Busy while it is being replaced, Stopped */
   async snapshotBytes(): Promise<{ mark: SnapshotMark; chunks: Iterable<Uint8Array> }> {
     this.#mustRun()
-    if (!this.#applier.idle) throw new Busy('the state is being replaced by a snapshot of the leader; try again')
+    if (this.#applier.replacing) throw new Busy('the state is being replaced by a snapshot of the leader; try again')
     return { mark: this.#raft.markAt(this.#applier.index), chunks: this.#machine.snapshot() }
   }
 
