@@ -12,6 +12,7 @@ const pages = [
   'docs/options.md',
   'docs/bug-classes.md',
   'docs/compatibility.md',
+  'docs/encryption.md',
   'docs/measurements.md',
 ]
 

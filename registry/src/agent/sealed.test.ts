@@ -250,6 +250,27 @@ describe('a sealed channel', () => {
     assert.equal(left.failed.length, 1)
   })
 
+  it('tells of a frame that was refused once, also when its connection breaks then', () => {
+    const station = new Wires().station('10.0.0.1')
+    let sent = Buffer.alloc(0)
+    let broken: ((reason: Error) => void) | undefined
+    station.io.network.frame = (_channel, _to, bytes, onFailed) => {
+      sent = Buffer.from(bytes)
+      broken = onFailed
+    }
+    const channel = new SealedChannel(station.io, 'lan', undefined, { verifyIncoming: true, verifyOutgoing: true })
+    const failed: string[] = []
+    channel.frame('lan', { host: '10.0.0.2', port: 8301 }, packet, ({ message }) => failed.push(message))
+    const notice = Buffer.alloc(10)
+    notice.set([0xe0, 1])
+    notice.writeUInt32BE(crc32(sent), 2)
+    notice.writeUInt32BE(sent.length, 6)
+    station.frame(notice)
+    broken?.(new Error('the connection was lost'))
+    assert.equal(failed.length, 1)
+    assert.match(failed[0] ?? '', /^Remote state is encrypted/)
+  })
+
   it('takes no request in the clear where there is a key, whatever the rules', () => {
     for (const kind of [frameKind.request, frameKind.reply]) {
       const { right } = pair({}, { keys: [first], rules: off })

@@ -133,7 +133,7 @@ export class SealedChannel implements Network {
   #datagramCame(bytes: Uint8Array, from: Seemingly): void {
     const opened = this.#opened('datagram', bytes)
     if (typeof opened === 'number') this.#drop(refusals[opened].ours, from)
-    else if (isRequest(opened.plain)) this.#drop('dropped a request that came as a datagram', from)
+    else if (isRequest(opened.plain)) this.#drop('a request, which never is a datagram', from)
     else this.#onDatagram(opened.plain, from)
   }
 
@@ -190,7 +190,11 @@ export class SealedChannel implements Network {
       if (until > now && this.#sent.size < refusableMax) break
       this.#sent.delete(old)
     }
+    let failed = false
     const fail = (reason: Error) => {
+      // Refused, and then its connection breaks: that is one failure.
+      if (failed) return
+      failed = true
       this.#sent.delete(mark)
       onFailed(reason)
     }
