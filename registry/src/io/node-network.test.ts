@@ -156,6 +156,48 @@ describe('the real network', () => {
     assert.equal(reason.code, 'ECONNREFUSED')
   })
 
+  for (const [who, act, reason] of [
+    ['speaks HTTP', (socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'), 'an HTTP server answered'],
+    ['speaks SSH', (socket) => socket.write('SSH-2.0-x\r\n'), 'an SSH server answered'],
+    ['speaks TLS', (socket) => socket.write(Buffer.of(0x15, 3, 1, 0, 2, 2, 40)), 'a TLS server answered'],
+    ['says something else', (socket) => socket.write('* OK \u0001\n'), 'the answer began with "* OK .."'],
+    ['hangs up', (socket) => socket.end(), 'the connection was closed without an answer'],
+    ['says nothing', () => {}, 'nothing was answered within 0.2 s'],
+  ] as [who: string, act: (socket: Socket) => void, reason: string][]) {
+    it(`says of one who gossips with somebody who ${who} what that was; of a request nothing`, async () => {
+      const sockets: Socket[] = []
+      const strange = createServer((socket) => {
+        sockets.push(socket)
+        socket.on('error', () => {})
+        act(socket)
+      })
+      await new Promise<void>((resolve) => strange.listen(0, '127.0.0.1', resolve))
+      const to = { host: '127.0.0.1', port: (strange.address() as AddressInfo).port }
+      const network = await open({ rpc: loopback, lan: loopback }, { silenceMax: 200 })
+      const reasons: string[] = []
+      network.frame('rpc', to, Buffer.from('request'), (error) => reasons.push(error.message))
+      await new Promise<void>((resolve) => {
+        network.frame('lan', to, Buffer.from('gossip'), (error) => {
+          assert.equal(error.message, reason)
+          resolve()
+        })
+      })
+      assert.ok(!reasons.includes(reason), 'it left, and nobody knows what became of it')
+      for (const socket of sockets) socket.destroy()
+      await new Promise((resolve) => strange.close(resolve))
+    })
+  }
+
+  it('from a socket of IPv6 datagrams reach IPv4, and come back', async () => {
+    const [wide, narrow] = [await open({ lan: { host: '::', port: 0 } }), await open({ lan: loopback })]
+    const there = new Promise<string>((resolve) => narrow.onDatagram('lan', (bytes) => resolve(text(bytes))))
+    const back = new Promise<string>((resolve) => wide.onDatagram('lan', (bytes) => resolve(text(bytes))))
+    wide.datagram('lan', at(narrow, 'lan'), Buffer.from('there'))
+    assert.equal(await there, 'there')
+    narrow.datagram('lan', at(wide, 'lan'), Buffer.from('back'))
+    assert.equal(await back, 'back')
+  })
+
   it('does not keep more than its limit for one who does not read', async () => {
     const deaf: Server = createServer((socket) => socket.pause().on('error', () => {}))
     await new Promise<void>((resolve) => deaf.listen(0, '127.0.0.1', resolve))
