@@ -163,8 +163,24 @@ describe('telling our coordinate', () => {
     world.apply({ type: 'coordinates.update', updates: [{ node: 'n2', segment: '', coordinate: coordinate(0.02) }] })
     await world.run(60_000)
     world.lan.coordinate = coordinate(0.01)
-    await world.run(60_000)
+    await world.run(300_000)
     assert.deepEqual(world.told, [0, 0.01])
+  })
+
+  it('happens soon when they are very wrong, and within minutes when they are a little', async () => {
+    const world = new World()
+    world.register('n1', 'n2')
+    world.lan.others.set('n2', coordinate(0.1))
+    world.apply({ type: 'coordinates.update', updates: [{ node: 'n2', segment: '', coordinate: coordinate(0.1) }] })
+    await world.run(60_000)
+    world.lan.coordinate = coordinate(0.03)
+    await world.run(60_000)
+    assert.deepEqual(world.told, [0], 'a third nearer than the catalog says')
+    await world.run(240_000)
+    assert.deepEqual(world.told, [0, 0.03])
+    world.lan.coordinate = coordinate(0.095)
+    await world.run(120_000)
+    assert.deepEqual(world.told, [0, 0.03, 0.095], 'a fourteenth of what it says')
   })
 
   it('happens when we have become much surer', async () => {

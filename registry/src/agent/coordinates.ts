@@ -70,6 +70,9 @@ const pendingMax = 5 * batchMax
 /** The round trips in the catalog may be wrong by so much on average, and by this part of what they are. */
 const wrongMax: Millis = 0.5
 const wrongRatioMax = 0.3
+/** Soon after it was told it has to be more wrong, up to ten times: noise must not make an entry every few seconds. */
+const settled: Millis = 300_000
+const hasteMax = 10
 /** Who is that much surer than it said is likely to be elsewhere, too. */
 const errorRatio = 2
 const serverTimeout: Millis = 2_000
@@ -80,6 +83,7 @@ export class Coordinates implements CoordinatesSurface {
   readonly #pending = new Map<string, NodeCoordinate>()
   #nextTelling: Millis
   #telling = false
+  #toldAt: Millis = Number.NEGATIVE_INFINITY
   #stopped = false
 
   constructor(options: CoordinatesOptions) {
@@ -135,8 +139,9 @@ export class Coordinates implements CoordinatesSurface {
   tick(now: Millis): void {
     if (now < this.#nextTelling || this.#telling) return
     this.#nextTelling = now + this.#pause()
-    if (this.#options.following.leader === '' || !this.#moved()) return
+    if (this.#options.following.leader === '' || !this.#moved(now)) return
     this.#telling = true
+    this.#toldAt = now
     const { node } = this.#options
     this.update({ node, segment: '', coordinate: this.own })
       // A leader of an older release does not know what this is.
@@ -158,7 +163,7 @@ export class Coordinates implements CoordinatesSurface {
   }
 
   /** The catalog says something else of us, or nothing. */
-  #moved(): boolean {
+  #moved(now: Millis): boolean {
     const { view, node, lan } = this.#options
     const { own } = this
     const told = view.nodeCoordinates(node).value.find(({ segment }) => segment === '')?.coordinate
@@ -175,7 +180,8 @@ export class Coordinates implements CoordinatesSurface {
       all += roundTrip
       count++
     }
-    return wrong > Math.max(count * wrongMax, wrongRatioMax * all)
+    const haste = Math.min(Math.max(settled / (now - this.#toldAt), 1), hasteMax)
+    return wrong > haste * Math.max(count * wrongMax, wrongRatioMax * all)
   }
 
   /** @throws NotLeader, BadRequest, Busy */
