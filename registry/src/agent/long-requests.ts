@@ -212,6 +212,10 @@ function listed(body: unknown): Listed {
 }
 
 /** What was under way there may have been acted upon, even though the list of what we want never got there. */
-function gone(where: string, { message }: Error): Unanswered {
-  return new Unanswered(message.includes(where) ? message : `${where}: ${message}`)
+function gone(where: string, cause: Error): Unanswered {
+  const { message } = cause
+  if (message.includes(`within ${wantedTimeout} ms`)) {
+    return new Unanswered(`${where}: no sign of life for ${wantedTimeout} ms`, { cause })
+  }
+  return new Unanswered(message.includes(where) ? message : `${where}: ${message}`, { cause })
 }

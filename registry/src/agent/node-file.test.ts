@@ -62,6 +62,19 @@ describe('what a node knows of itself', () => {
     assert.deepEqual((await openNodeFile(io, undefined)).members, ['10.0.0.2:8301'])
   })
 
+  it('servers of other datacenters are there again, and what is none of them is skipped', async () => {
+    const { io, files } = world()
+    const first = await openNodeFile(io, undefined)
+    await first.begin()
+    const wan = [{ datacenter: 'dc2', address: '10.2.0.1:8302' }]
+    await first.keepWan(wan)
+    assert.deepEqual((await openNodeFile(io, undefined)).wan, wan)
+    for (const broken of ['x', {}, null, [null, 7, { datacenter: 'dc2' }, { datacenter: 1, address: 'a' }]]) {
+      files.set('node.json', JSON.stringify({ format: 1, id: first.id, wan: broken }))
+      assert.deepEqual((await openNodeFile(io, undefined)).wan, [])
+    }
+  })
+
   it('a damaged file is no new node', async () => {
     for (const text of ['null', '[]', '{"id":"x"}', '{']) {
       await assert.rejects(openNodeFile(world(new Map([['node.json', text]])).io, undefined), Corrupt, text)

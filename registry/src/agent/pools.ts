@@ -257,10 +257,11 @@ export class Pools {
       const own = member.name === name || member.name === `${name}.${datacenter}`
       const doubt = own || event.type !== 'join' ? undefined : unreachable(advertise[pool], member.address, member.name)
       if (doubt !== undefined) this.#repeats.warn(doubt, this.#options.io.clock.now(), 'serf', doubt)
-      const server = pool === 'lan' ? serverOf(member, datacenter) : undefined
+      const theirs = pool === 'lan' ? datacenter : (member.tags.dc ?? '')
+      const server = serverOf(member, theirs)
       if (server !== undefined && event.type !== 'update') {
-        const where = `${member.name} (Addr: ${addressText(server.rpc)}) (DC: ${datacenter})`
-        log('info', 'consul', `${event.type === 'join' ? 'adding' : 'removing'} LAN server ${where}`)
+        const where = `${member.name} (Addr: ${addressText(server.rpc)}) (DC: ${theirs})`
+        log('info', 'consul', `${event.type === 'join' ? 'adding' : 'removing'} ${pool.toUpperCase()} server ${where}`)
       }
     } else if (event.type === 'warning') log('warn', 'serf', event.reason)
     else if (event.type === 'suspect') log('info', 'serf', `Suspect ${event.name} has failed, no acks received`)

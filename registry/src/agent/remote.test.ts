@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { settle, Wires } from '../../test/agents/wires.ts'
 import { Busy, DatacenterLost, LeadershipLost, NoPath } from '../errors.ts'
+import { Random } from '../io/random.ts'
 import type { Address, Member } from '../model.ts'
 import { encodeCommand, Store } from '../store/store.ts'
 import type { Travelled, Travelling } from './elsewhere.ts'
@@ -131,7 +132,7 @@ describe('another datacenter', () => {
       await wires.passUntil(write)
       await write.catch((error) => {
         assert.ok(error instanceof LeadershipLost)
-        assert.match(error.message, /may or may not have been done in datacenter dc2/)
+        assert.match(error.message, /may or may not have been done: s21\.dc2: .*no sign of life for 2500 ms/)
         unknown++
       })
       wires.silent.clear()
@@ -222,6 +223,44 @@ describe('another datacenter', () => {
       await settle()
       assert.equal(abandoned?.aborted, true, name)
     }
+  })
+
+  it('whatever is sent, there is an answer and the agent goes on', async () => {
+    const { remote, wires } = world()
+    const { peers } = wires.end({ host: '10.0.7.7', port: 8300 })
+    const random = new Random(7)
+    const values = [null, 0, -1, Number.NaN, '', 'dc1', 'http', {}, [], [null], new Uint8Array(3), undefined, true]
+    const value = (depth: number): unknown => {
+      if (depth === 0 || random.chance(0.5)) return random.pick(values)
+      const names = [
+        'asker',
+        'id',
+        'method',
+        'body',
+        'datacenter',
+        'request',
+        'sought',
+        'node',
+        'service',
+        'tag',
+        'ids',
+      ]
+      const more = ['token', 'from', 'repeatable', 'within', 'path', 'query', 'headers', 'pretty']
+      return Object.fromEntries([...names, ...more].map((name) => [name, value(depth - 1)]))
+    }
+    const asking: Promise<unknown>[] = []
+    for (let n = 0; n < 3000; n++) {
+      const method = random.pick(['long', 'long.wanted', 'long.end', 'long.part'])!
+      const inner = random.pick(['http', 'find', 'relay', 'datacenters', 'no'])!
+      const made = { asker: 'a', id: n, method: inner, body: value(3), ids: [n, value(1)] }
+      const body = random.chance(0.3) ? value(2) : made
+      asking.push(peers.ask({ host: '10.0.1.1', port: 8300 }, method, body, 5_000))
+    }
+    const outcomes = Promise.allSettled(asking)
+    await wires.passUntil(outcomes)
+    const statuses = new Set((await outcomes).map(({ status }) => status))
+    assert.deepEqual([...statuses].sort(), ['fulfilled', 'rejected'])
+    assert.equal((await remote('s11').http('dc2', request('GET'), 0)).status, 200)
   })
 
   it('is listed after ours: near ones first, then those of unknown distance by name', async () => {

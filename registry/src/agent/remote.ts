@@ -207,7 +207,7 @@ export class Remote implements ElsewhereSurface {
         reason = `${name}: ${error.message}`
         this.#leaveOut(rpc, error.message, datacenter)
         if (error instanceof Unanswered && !repeatable) {
-          const words = `the request may or may not have been done in datacenter ${datacenter}: ${reason}`
+          const words = `the request may or may not have been done: ${reason}`
           throw new LeadershipLost(`${words}; look before you send it again`, { cause: error })
         }
         if (clock.now() - began >= tryingMax) break

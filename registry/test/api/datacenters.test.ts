@@ -188,7 +188,7 @@ describe('?dc=', () => {
 
   const failures: [Error, number][] = [
     [new DatacenterLost('datacenter dc2 cannot be reached: s1: refused'), 500],
-    [new LeadershipLost('the request may or may not have been done in datacenter dc2'), 500],
+    [new LeadershipLost('the request may or may not have been done: s1: silent'), 500],
     [new NoPath(), 500],
     [new Busy('1024 requests to datacenter dc2 are under way'), 503],
   ]
