@@ -6,12 +6,12 @@
  *   node scripts/observers.ts --memory [--keys 100000] [--image]
  *   node scripts/observers.ts --loss [--observers 10] [--image]
  *
- * --image: started as in the image (the bundle of `scripts/bundle.ts registry`), not as from the sources. --memory: one server
+ * --image: started as in the image (the bundle that `scripts/bundle.ts` makes), not as from the sources. --memory: one server
  * and one observer instead, empty, then with so many keys of 100 bytes and 100 services. --loss: a follower of three servers
  * stands still (SIGSTOP), then one is killed (SIGKILL), while a key is written 50 times a second: for how
  * long nothing new came to the stores of the observers that followed it. Figures on one line each.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { loadavg, tmpdir } from 'node:os'
@@ -49,7 +49,7 @@ function start(name: string, host: string, words: readonly string[]): Started {
   mkdirSync(dataDir)
   const own = ['agent', `-node=${name}`, `-bind=${host}`, `-client=${host}`, `-data-dir=${dataDir}`, ...words]
   const [command, ...before] = asked.image
-    ? ['node', '--max-semi-space-size=32', '--disable-sigusr1', join(root, 'dist/registry.mjs')]
+    ? [process.execPath, '--max-semi-space-size=32', '--disable-sigusr1', join(root, 'dist/registry.mjs')]
     : [join(root, 'registry/bin/registry')]
   const child = spawn(command as string, [...before, ...own], { stdio: ['ignore', 'pipe', 'pipe'] })
   const started: Started = { name, host, child, log: '' }
@@ -332,6 +332,7 @@ async function oneObserver(): Promise<void> {
 }
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void end().then(() => process.exit(1)))
+if (asked.image) execFileSync(process.execPath, [join(root, 'scripts/bundle.ts'), 'registry'])
 try {
   await (asked.memory ? oneObserver() : asked.loss ? loss() : manyObservers())
 } finally {

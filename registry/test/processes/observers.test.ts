@@ -119,3 +119,32 @@ describe('an agent that is no server, as a process', function () {
     assert.equal(atob(pair?.Value ?? ''), 'white')
   })
 })
+
+describe('eight agents that are no servers, and one that is, as processes', function () {
+  this.timeout(120_000)
+  const cluster = new Cluster(9)
+  const [server, ...observers] = cluster.hosts as [Host, ...Host[]]
+  after(() => cluster.end())
+
+  it('all know one another, hold the same, and learn that one was killed', async () => {
+    server.start('-server', '-bootstrap')
+    for (const observer of observers) observer.start(`-retry-join=${server.address}`, '-retry-interval=1s')
+    for (const host of cluster.hosts) {
+      await until(`all are alive for ${host.name}`, async () => (await host.members()).length === 9, 60_000)
+    }
+    await observers[0]?.put('color', 'blue')
+    for (const host of observers) {
+      assert.equal(await until(`the key at ${host.name}`, () => host.get('color', '&stale')), 'blue')
+    }
+    const lost = observers.pop() as Host
+    await lost.process?.signal('SIGKILL')
+    for (const host of [server, ...observers]) {
+      const known = async () => (await host.members(4)).join() === lost.name && (await host.members()).length === 8
+      await until(`the loss of that one and of nobody else, at ${host.name}`, known, 60_000)
+      await until(`its check, at ${host.name}`, async () => {
+        const checks = await host.json<{ CheckID: string; Status: string }[]>(`/v1/health/node/${lost.name}?stale`)
+        return checks.some(({ CheckID, Status }) => CheckID === 'serfHealth' && Status === 'critical')
+      })
+    }
+  })
+})
