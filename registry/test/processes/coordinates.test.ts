@@ -57,6 +57,11 @@ describe('coordinates of real agents', function () {
     }
   })
 
+  it('a server knows its own place among those of all datacenters', async () => {
+    const { output } = await run(['rtt', '-wan', `-http-addr=${one.address}:8500`, 'HOST1.dc1'])
+    assert.match(output, /^Estimated HOST1.dc1 <-> host1.dc1 rtt: \d+\.\d{3} ms \(using WAN coordinates\)\n$/)
+  })
+
   it('every agent tells its own, and the far one is far for all of them', async () => {
     await until('three coordinates', async () => (await placed(two)).length === 3, 60_000)
     await until(

@@ -95,4 +95,54 @@ describe('whole agents and distances', function () {
     await run(60_000)
     assert.ok(!(await near('s1', '/v1/coordinate/nodes')).includes('c4'))
   })
+
+  it('datacenters are listed by their distance, at each from where it is', async () => {
+    const world = new World(5, { settleTurns: 3 })
+    let failure: Error | undefined
+    const fail = (error: Error) => {
+      failure ??= error
+    }
+    world.onHalt = (_name, reason) => fail(reason)
+    // On a line, in milliseconds one way.
+    const at: Readonly<Record<string, Millis>> = { dc1: 0, dc2: 90, dc3: 10, dc4: 40 }
+    const place = (node: string) => at[`dc${node[1]}`] ?? 0
+    world.network.way = (from, to) => Math.abs(place(from) - place(to))
+    const datacenters = Object.keys(at).map((datacenter, n) => {
+      const wan = n === 0 ? [] : ['10.1.0.1:8302']
+      const agents = new Agents({
+        world,
+        ledger: new Ledger(),
+        random: new Random(world.random.word()),
+        replica: {},
+        fail,
+        place: { datacenter, network: `10.${n + 1}`, wan },
+      })
+      agents.add(`s${n + 1}`, { server: true, expect: 1 })
+      agents.add(`c${n + 1}`, { server: false, expect: 0 })
+      for (const name of agents.stations.keys()) agents.start(name)
+      return agents
+    })
+    await world.runWhile(() => failure === undefined, 6 * 60_000, 1000)
+    assert.ifError(failure)
+    const expected = ['dc1 dc3 dc4 dc2', 'dc2 dc4 dc3 dc1', 'dc3 dc1 dc4 dc2', 'dc4 dc3 dc1 dc2']
+    for (const [n, agents] of datacenters.entries()) {
+      for (const name of [`s${n + 1}`, `c${n + 1}`]) {
+        const answers: string[] = []
+        for (const path of ['/v1/catalog/datacenters', '/v1/coordinate/datacenters']) {
+          agents.request(name, 'GET', path).then((answer) => answers.push(answer?.text ?? 'none'), fail)
+        }
+        await world.runWhile(() => failure === undefined && answers.length < 2, 15_000, 10)
+        assert.ifError(failure)
+        const [ordered, listed] = answers.sort().map((text) => JSON.parse(text)) as [
+          string[],
+          { Datacenter: string; AreaID: string; Coordinates: { Node: string }[] }[],
+        ]
+        assert.equal(ordered.join(' '), expected[n], name)
+        const servers = listed.map(({ Datacenter, AreaID, Coordinates }) =>
+          [Datacenter, AreaID, ...Coordinates.map(({ Node }) => Node)].join(' '),
+        )
+        assert.deepEqual(servers, ['dc1 wan s1', 'dc2 wan s2', 'dc3 wan s3', 'dc4 wan s4'], name)
+      }
+    }
+  })
 })
