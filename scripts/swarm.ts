@@ -6,16 +6,18 @@
  *     minutes; --pause: two in a thousand members are paused each second, for up to so long.
  *   node scripts/swarm.ts --crashes N [--nodes …] [--loss …] [--seed …]
  *     members crash one after the other: how soon 99 % of the others know, and the bound that theory gives
+ *   node scripts/swarm.ts --events N [--nodes …] [--loss …] [--seed …]
+ *     members fire user events: how soon 99 %, and all, have heard of each
  *   node scripts/swarm.ts --curve 10,30,100,300,1000 [--minutes …] [--loss …]
  *     what a member sends in pools of these sizes
  *
- * Exit code 1: somebody was taken for dead who was not, a crash was known later than the bound says, or a datagram would
- * not fit.
+ * Exit code 1: somebody was taken for dead who was not, a crash was known later than the bound says, a user event was
+ * reported twice, or a datagram would not fit.
  */
 import { parseArgs } from 'node:util'
 import { lanConfig, wanConfig } from '../registry/src/gossip/gossip.ts'
 import { datagramLengthMax } from '../registry/src/gossip/message.ts'
-import { crashBound, crashes, type Peace, peace } from '../registry/test/gossip/swarm-runs.ts'
+import { crashBound, crashes, type Peace, peace, spread } from '../registry/test/gossip/swarm-runs.ts'
 
 const { values } = parseArgs({
   options: {
@@ -26,6 +28,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     crashes: { type: 'string' },
     curve: { type: 'string' },
+    events: { type: 'string' },
     preset: { type: 'string', default: 'lan' },
   },
 })
@@ -41,6 +44,7 @@ const seconds = (span: number) => `${(span / 1_000).toFixed(1)} s`
 let failed = false
 
 if (values.curve !== undefined) curve(values.curve.split(',').map(Number))
+else if (values.events !== undefined) tell(Number(values.events))
 else if (values.crashes !== undefined) crash(Number(values.crashes))
 else live()
 const { user, system } = process.cpuUsage()
@@ -101,6 +105,18 @@ function crash(count: number): void {
   const late = sorted.filter((took) => took > bound).length
   console.log(`  later than the bound: ${late} of ${count}; false deaths: ${result.falseDeaths}`)
   check(result.falseDeaths === 0 && late <= Math.max(1, 0.03 * count), result.largestDatagram)
+}
+
+function tell(count: number): void {
+  const result = spread({ nodes, seed, loss, config, events: count })
+  const at = (list: number[], share: number) =>
+    seconds(list.toSorted((a, b) => a - b)[Math.ceil(share * (count - 1))] as number)
+  console.log(`${nodes} members, loss ${loss * 100} %, ${count} user events, seed ${seed}`)
+  console.log(`  99 % have it: median ${at(result.most, 0.5)}, longest ${at(result.most, 1)}`)
+  console.log(
+    `  all have it:  median ${at(result.all, 0.5)}, longest ${at(result.all, 1)}; reported twice: ${result.twice}`,
+  )
+  check(result.twice === 0, result.largestDatagram)
 }
 
 function check(good: boolean, largestDatagram: number): void {

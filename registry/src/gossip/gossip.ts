@@ -89,7 +89,7 @@ export class Gossip {
   readonly #vivaldi: Vivaldi
   /** The probe whose way there and back is being measured, in time from outside. */
   #measured: { sequence: number; name: string; at: Millis } | undefined
-  readonly #userEvents = new UserEvents()
+  readonly #userEvents: UserEvents
   #departure: Departure | undefined
   #left = false
   /** The latest time from outside, and the time in here, which stands still during stalls. */
@@ -126,6 +126,7 @@ export class Gossip {
     this.#awareness = awareness
     const shared = { config, awareness, events: this.#events, random, allow: this.#allow, repeats: this.#repeats }
     this.#membership = new Membership({ name, address, tags, incarnation }, shared, now)
+    this.#userEvents = new UserEvents(known.length > 0)
     for (const entry of known) if (entry.member.name !== name) this.#membership.members.put(entry)
     this.#prober = new Prober({ config, members: this.#membership.members, awareness, random }, now)
     this.#vivaldi = new Vivaldi(random)

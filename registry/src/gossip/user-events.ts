@@ -38,7 +38,12 @@ export class UserEvents {
   /** Earlier events were forgotten before they were out of the window, for there were too many. */
   #minimum = 0
   /** Somebody has told us what there was before we came. */
-  #introduced = false
+  #introduced: boolean
+
+  /** @param introduced it takes part already: what it hears from the first member on is for it */
+  constructor(introduced = false) {
+    this.#introduced = introduced
+  }
 
   get clock(): number {
     return this.#clock

@@ -87,6 +87,51 @@ export function peace(options: PeaceOptions): Peace {
   return result()
 }
 
+/** How long it took, from each event that somebody fired, until 99 % of the members and until all had heard of it. */
+export interface Spread {
+  most: Millis[]
+  all: Millis[]
+  /** Reported a second time, by anybody. */
+  twice: number
+  largestDatagram: number
+}
+
+/** Members fire user events, one after the other. @throws Error when one has not reached everybody within ten minutes */
+export function spread(options: SwarmOptions & { events: number }): Spread {
+  const { nodes, seed } = options
+  const random = new Random(seed + 1)
+  const swarm = new Swarm(options)
+  const result: Spread = { most: [], all: [], twice: 0, largestDatagram: 0 }
+  const heard = new Map<string, Millis[]>()
+  const reported = new Set<string>()
+  swarm.onEvent = (event, of, now) => {
+    if (event.type !== 'userEvent') return
+    const { id } = event.event
+    if (reported.has(`${of} ${id}`)) result.twice++
+    reported.add(`${of} ${id}`)
+    heard.get(id)?.push(now)
+  }
+  swarm.run(20_000)
+  for (let event = 0; event < options.events; event++) {
+    swarm.run(random.between(1, 1_000))
+    const id = String(event)
+    const times: Millis[] = []
+    heard.set(id, times)
+    const began = swarm.now
+    const filters = { nodeFilter: '', serviceFilter: '', tagFilter: '' }
+    swarm.fire(random.between(0, nodes - 1), { id, name: 'deploy', payload: new Uint8Array(100), ...filters })
+    while (times.length < nodes) {
+      if (swarm.now - began > 600_000) throw new Error(`event ${id} reached ${times.length} of ${nodes} in ten minutes`)
+      swarm.run(100)
+    }
+    const sorted = times.toSorted((a, b) => a - b)
+    result.most.push((sorted[Math.ceil(0.99 * nodes) - 1] as Millis) - began)
+    result.all.push((sorted.at(-1) as Millis) - began)
+  }
+  result.largestDatagram = swarm.largestDatagram
+  return result
+}
+
 export interface CrashOptions extends SwarmOptions {
   crashes: number
 }

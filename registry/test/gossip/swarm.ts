@@ -12,7 +12,7 @@ import { type Entry, Members } from '../../src/gossip/members.ts'
 import { datagramLengthMax } from '../../src/gossip/message.ts'
 import { Texts } from '../../src/gossip/texts.ts'
 import { Random } from '../../src/io/random.ts'
-import type { Address, Millis } from '../../src/model.ts'
+import type { Address, Millis, UserEvent } from '../../src/model.ts'
 
 export interface SwarmOptions {
   nodes: number
@@ -111,6 +111,13 @@ export class Swarm {
         this.#flush(process, place)
       }
     }
+  }
+
+  /** The member tells everybody. */
+  fire(place: number, event: Omit<UserEvent, 'ltime'>): void {
+    const process = this.processes[place] as Process
+    process.gossip.fire(event, this.now)
+    this.#flush(process, place)
   }
 
   /** The process is gone, without a word. */
