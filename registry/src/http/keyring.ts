@@ -68,7 +68,10 @@ function poolShape({ wan, datacenter, keys, primaryKeys, members }: KeyReport): 
 async function keyOf({ request }: Asked): Promise<string> {
   const bytes = await readBody(request)
   try {
-    return new Fields(parseJson(bytes), 'keyringArgs').text('Key')
+    const body = parseJson(bytes)
+    // Go names a type with its package, and a field without.
+    new Fields(body, 'agent.keyringArgs')
+    return new Fields(body, 'keyringArgs').text('Key')
   } catch (error) {
     throw error instanceof BadRequest ? new BadRequest(`Bad request: ${error.message}`, { cause: error }) : error
   }

@@ -28,7 +28,7 @@ export class PeerConsul {
   readonly #port: number
   #output = ''
 
-  private constructor(binary: string, ports: readonly number[], node: string) {
+  private constructor(binary: string, ports: readonly number[], node: string, more: readonly string[]) {
     const [http, server, lan, wan] = ports
     this.#port = http!
     const words = [
@@ -45,6 +45,7 @@ export class PeerConsul {
       '-dns-port=-1',
       '-grpc-port=-1',
       '-hcl=performance { raft_multiplier = 1 }',
+      ...more,
     ]
     this.#child = spawn(binary, words, { stdio: ['ignore', 'pipe', 'pipe'] })
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
@@ -56,8 +57,8 @@ export class PeerConsul {
   }
 
   /** Leads, and has registered itself, when this resolves. */
-  static async start(binary: string, node: string): Promise<PeerConsul> {
-    const peer = new PeerConsul(binary, await freePorts(4), node)
+  static async start(binary: string, node: string, more: readonly string[] = []): Promise<PeerConsul> {
+    const peer = new PeerConsul(binary, await freePorts(4), node, more)
     try {
       await until('the peer to be ready', async () => {
         const answer = await peer.ask('GET', `/v1/health/node/${node}`).catch(() => undefined)
