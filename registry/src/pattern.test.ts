@@ -83,9 +83,19 @@ describe('patterns', () => {
     }
   })
 
-  it('are not tried on a text that is too long for them', () => {
-    const pattern = compilePattern('(a|b){500}')
-    assert.equal(pattern.matches('a'.repeat(500)), true)
+  it('are given up when they take too many steps', () => {
+    const pattern = compilePattern('(a|b){500}c')
+    assert.equal(pattern.matches(`${'a'.repeat(500)}c`), true)
     assert.throws(() => pattern.matches('a'.repeat(10_000)), PatternTooCostly)
+  })
+
+  it('take from one effort what they need, several of them', () => {
+    const pattern = compilePattern('^web-[0-9]+$')
+    const effort = { left: 100 }
+    let matches = 0
+    assert.throws(() => {
+      for (;;) if (pattern.matches('web-17', effort)) matches++
+    }, PatternTooCostly)
+    assert.ok(matches >= 3 && matches < 20, String(matches))
   })
 })

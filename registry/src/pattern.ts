@@ -1,7 +1,7 @@
 /**
  * Regular expressions that users give, in Go's syntax, for any text. All ways to match are followed at the same time
- * (Thompson 1968, Pike), one step of each per character: the time grows with the length of the text times that of the
- * expression, whatever they are, and that product is bounded.
+ * (Thompson 1968, Pike), so that each step of the expression is taken at most once per character, and all steps are counted:
+ * nobody's expression holds us for longer than we want.
  */
 import {
   BadPattern,
@@ -14,15 +14,26 @@ import {
 
 export { BadPattern } from './pattern-syntax.ts'
 
-/** This text with this expression could keep us busy for too long. */
+/** It takes more steps than it may. */
 export class PatternTooCostly extends Error {
   override name = 'PatternTooCostly'
 }
 
 export interface Pattern {
-  /** Whether any part of the text matches. @throws PatternTooCostly */
-  matches(text: string): boolean
+  /**
+   * Whether any part of the text matches.
+   * @param effort default: of its own
+   * @throws PatternTooCostly
+   */
+  matches(text: string, effort?: Effort): boolean
 }
+
+/** How many steps may be taken yet; several matches may share it. Five million take about 50 ms. */
+export interface Effort {
+  left: number
+}
+
+export const effortMax = 5e6
 
 /** Where a way to match may stand. Next is the following step unless said. */
 type Step =
@@ -34,15 +45,13 @@ type Step =
   | { type: 'found' }
 
 const stepsMax = 10_000
-/** Steps times characters: about 20 ms. */
-const workMax = 5e6
 
 /** @throws BadPattern */
 export function compilePattern(text: string): Pattern {
   const steps: Step[] = []
   compile(parseExpression(text), steps, text)
   add(steps, { type: 'found' }, text)
-  return { matches: (subject) => run(steps, subject) }
+  return { matches: (subject, effort = { left: effortMax }) => run(steps, subject, effort) }
 }
 
 function add(steps: Step[], step: Step, pattern: string): number {
@@ -99,12 +108,7 @@ function compile(expression: Expression, steps: Step[], pattern: string): void {
   }
 }
 
-function run(steps: readonly Step[], text: string): boolean {
-  if (steps.length * text.length > workMax) {
-    throw new PatternTooCostly(
-      `a text of ${text.length} characters is too long for an expression of ${steps.length} steps`,
-    )
-  }
+function run(steps: readonly Step[], text: string, effort: Effort): boolean {
   /** At which character a step was reached last. */
   const reached = new Int32Array(steps.length).fill(-1)
   let ways: number[] = []
@@ -116,6 +120,9 @@ function run(steps: readonly Step[], text: string): boolean {
     for (let place = open.pop(); place !== undefined; place = open.pop()) {
       if (reached[place] === at) continue
       reached[place] = at
+      if (effort.left-- <= 0) {
+        throw new PatternTooCostly(`the expression takes too many steps with a text of ${text.length} characters`)
+      }
       const step = steps[place] as Step
       switch (step.type) {
         case 'found':

@@ -7,7 +7,7 @@ import { BadRequest, Refused, Stopped } from '../errors.ts'
 import type { Gossip } from '../gossip/gossip.ts'
 import type { Io } from '../io/io.ts'
 import type { Millis, NodeName, UserEvent } from '../model.ts'
-import { BadPattern, compilePattern, type Pattern, PatternTooCostly } from '../pattern.ts'
+import { BadPattern, compilePattern, effortMax, type Pattern, PatternTooCostly } from '../pattern.ts'
 import type { Deadlines } from './deadlines.ts'
 import { tooLongFor } from './event-size.ts'
 import type { LocalService } from './surface.ts'
@@ -102,15 +102,17 @@ export class Events implements EventsSurface {
 
   #concerns(event: UserEvent): boolean {
     const { io, node, services } = this.#options
+    // For all of it: a sender does not know how much is registered here.
+    const effort = { left: effortMax }
     try {
       const filters = filtersOf(event)
-      if (filters.node?.matches(node) === false) return false
+      if (filters.node?.matches(node, effort) === false) return false
       const { service, tag } = filters
       if (service === undefined) return true
       return services().some(({ definition: { id, name, tags } }) => {
         // Consul looks at ids alone, and says names; most are the same.
-        if (!service.matches(id) && !service.matches(name)) return false
-        return tag === undefined || tags.some((each) => tag.matches(each))
+        if (!service.matches(id, effort) && !service.matches(name, effort)) return false
+        return tag === undefined || tags.some((each) => tag.matches(each, effort))
       })
     } catch (error) {
       if (!(error instanceof Refused) && !(error instanceof PatternTooCostly)) throw error

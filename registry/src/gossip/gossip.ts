@@ -362,7 +362,9 @@ export class Gossip {
         break
       }
       case 'userEvent':
-        if (this.#userEvents.hear(message.event)) this.#events.push(message)
+        if (this.#userEvents.tooOld(message.event)) {
+          this.#events.warn('dropped a user event that was fired too many events ago', this.#now)
+        } else if (this.#userEvents.hear(message.event)) this.#events.push(message)
         break
       default:
         message satisfies never

@@ -160,6 +160,17 @@ describe('user events on the wire', () => {
     assert.throws(() => wire.gossip.fire(draft('a'), wire.now), Refused)
   })
 
+  it('that are too old are dropped with a warning', () => {
+    const wire = new Wire()
+    wire.meet('b')
+    wire.hear({ type: 'userEvent', event: event('a', 900) })
+    wire.hear({ type: 'userEvent', event: event('b', 200) })
+    wire.sent()
+    const heard = wire.events.flatMap((each) => (each.type === 'userEvent' ? [each.event.id] : []))
+    assert.deepEqual(heard, ['a'])
+    assert.ok(wire.events.some((each) => each.type === 'warning' && /too many events ago/.test(each.reason)))
+  })
+
   it('are told to members alone', () => {
     const wire = new Wire()
     wire.gossip.fire(draft('a'), wire.now)

@@ -64,6 +64,11 @@ export class UserEvents {
     return event
   }
 
+  /** So long ago that we do not remember whether we heard it. */
+  tooOld({ ltime }: UserEvent): boolean {
+    return ltime < this.#oldest
+  }
+
   /** True when it is new, and to be reported. */
   hear(event: UserEvent): boolean {
     if (!this.#remember(event)) return false

@@ -47,6 +47,7 @@ function monitor(logs: LogFeed, log: HttpOptions['log'], { query }: Asked): Answ
       },
       cancel: () => {
         unfollow()
+        buffer.onEnd = () => {}
         buffer.end()
         const { dropped } = buffer
         if (dropped > 0) log('warn', 'agent', droppedMessage, { dropped_count: dropped })

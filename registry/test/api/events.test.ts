@@ -123,6 +123,18 @@ describe('filters of user events', () => {
     })
   }
 
+  it('made to keep agents busy do not: what takes too long is no event of ours', async () => {
+    const node = new SingleNode()
+    for (let n = 0; n < 300; n++) {
+      const service = { Name: `${'a'.repeat(60)}${n}`, Tags: ['a'.repeat(200)] }
+      await node.ask('PUT', '/v1/agent/service/register', JSON.stringify(service))
+    }
+    const answer = await node.ask('PUT', '/v1/event/fire/busy?service=(a?b?c?d?){200}!', 'x')
+    assert.equal(answer.status, 200)
+    assert.deepEqual(await names(node), [])
+    assert.ok(node.logged.some(({ level, message }) => level === 'warn' && /too many steps/.test(message)))
+  })
+
   it('that came by gossip and cannot be told are no event of ours, and said in the log', () => {
     const node = new SingleNode()
     const event = { id: 'x', name: 'e', payload: new Uint8Array(0), serviceFilter: '', tagFilter: '', ltime: 7 }
