@@ -188,6 +188,78 @@ describe('two datacenters, whole agents', () => {
     for (let n = 0; n < 10; n++) assert.equal((await ask(one, 'a1', 'GET', '/v1/status/leader?dc=dc2')).status, 200)
   })
 
+  it('what is acknowledged across is there, and what was not done is not, whatever the line and the servers do', async () => {
+    for (const seed of [21, 22, 23]) {
+      const { world, one, other, settled, until } = await two(seed)
+      const random = new Random(seed)
+      const sides = [
+        { agents: one, other, dc: 'dc2' },
+        { agents: other, other: one, dc: 'dc1' },
+      ]
+      const outcomes = new Map<string, { outcome: 'done' | 'not done' | 'unknown'; there: Agents }>()
+      let under = 0
+      const write = (n: number) => {
+        const { agents, other: there, dc } = random.pick(sides)!
+        const name = random.pick([...agents.stations.keys()])!
+        const key = `across-${n}`
+        under++
+        void agents.request(name, 'PUT', `/v1/kv/${key}?dc=${dc}`, key, 30_000).then((answer) => {
+          under--
+          const { status, text = '' } = answer ?? {}
+          const refused = /cannot be reached|No path|No cluster leader|No known/.test(text)
+          const outcome =
+            status === 200 && text === 'true' ? 'done' : status === 500 && refused ? 'not done' : 'unknown'
+          outcomes.set(key, { outcome, there })
+        })
+      }
+      const trouble = async () => {
+        const all = sides.flatMap(({ agents }) => [...agents.stations.keys()].map((name) => ({ agents, name })))
+        const { agents, name } = random.pick(all)!
+        const [here, there] = sides.map((side) => [...side.agents.stations.keys()]) as [string[], string[]]
+        switch (random.between(0, 7)) {
+          case 0:
+            world.network.partition([here, there])
+            break
+          case 1:
+            for (const from of here) for (const to of there) world.network.cut(from, to)
+            break
+          case 2:
+            if (agents.isUp(name)) {
+              agents.down(name, true)
+              world.after(random.between(100, 4_000), () => !agents.isUp(name) && agents.start(name))
+            }
+            break
+          case 3:
+            world.network.breakConnections(0.5)
+            break
+          case 4:
+            world.nodes.get(name)!.pausedUntil = world.now + random.between(100, 3_000)
+            break
+          default:
+            world.network.heal()
+        }
+      }
+      for (let n = 0; n < 400; n++) {
+        write(n)
+        if (n % 12 === 0) await trouble()
+        await world.runFor(150)
+      }
+      world.network.heal()
+      await until('all answers', () => under === 0, 60_000)
+      await settled(180_000)
+      await world.runFor(2_000)
+      const counts = { done: 0, 'not done': 0, unknown: 0 }
+      for (const [key, { outcome, there }] of outcomes) {
+        counts[outcome]++
+        const found = there.leader()!.life.store.kv(key).value !== undefined
+        if (outcome === 'done') assert.ok(found, `seed ${seed}: ${key} was acknowledged and is not there`)
+        if (outcome === 'not done')
+          assert.ok(!found, `seed ${seed}: ${key} was said not to have been done, and is there`)
+      }
+      assert.ok(counts.done > 0 && counts['not done'] > 0, `seed ${seed}: ${JSON.stringify(counts)}`)
+    }
+  })
+
   it('a server elsewhere that is gone for good is made to leave from here', async () => {
     const { one, other, until } = await two(7)
     other.down('b3', true)
