@@ -71,7 +71,7 @@ describe('patterns', () => {
   })
 
   it('that take other engines for ever take a step for each of theirs and each character', () => {
-    const text = `${'a'.repeat(20_000)}!`
+    const text = `${'a'.repeat(10_000)}!`
     for (const pattern of ['^(a+)+$', '^((a|aa)*)*$', '^([^!]*)*$', '(x+x+)+y', '(a?){50}a{50}$']) {
       assert.equal(compilePattern(pattern).matches(text), false, pattern)
     }

@@ -28,12 +28,12 @@ export interface Pattern {
   matches(text: string, effort?: Effort): boolean
 }
 
-/** How many steps may be taken yet; several matches may share it. Five million take about 50 ms. */
+/** How many steps may be taken yet; several matches may share it. A million take about 30 ms. */
 export interface Effort {
   left: number
 }
 
-export const effortMax = 5e6
+export const effortMax = 3e6
 
 /** Where a way to match may stand. Next is the following step unless said. */
 type Step =

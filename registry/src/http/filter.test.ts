@@ -78,6 +78,17 @@ describe('?filter', () => {
     )
   })
 
+  it('refuses what takes too many steps with many rows, though not with one', () => {
+    const slow = parseFilter('Node matches `(a?b?c?d?){300}!`', serviceNodeShape)
+    const look = (rows: number) => {
+      for (let n = 0; n < rows; n++) assert.equal(slow({ ...row, Node: 'a'.repeat(100) }), false)
+    }
+    look(5)
+    assert.throws(() => look(200), /takes too many steps/)
+    const usual = parseFilter('Node matches `^web-[0-9]+.*b$`', serviceNodeShape)
+    for (let n = 0; n < 500; n++) assert.equal(usual({ ...row, Node: `web-${n}${'x'.repeat(4_000)}` }), false)
+  })
+
   it('refuses expressions that are too long or too deep', () => {
     assert.throws(() => parseFilter(`Node == "${'x'.repeat(5000)}"`, serviceNodeShape), /at most 4096 characters/)
     assert.throws(() => parseFilter(`${'('.repeat(100)}Node == n1`, serviceNodeShape), /at most 64 levels/)

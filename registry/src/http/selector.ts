@@ -1,6 +1,6 @@
 /** What a `?filter` may select in an answer, with which operators, and how one comparison is carried out. */
 import { Refused } from '../errors.ts'
-import { BadPattern, compilePattern, type Pattern, PatternTooCostly } from '../pattern.ts'
+import { BadPattern, compilePattern, type Effort, effortMax, type Pattern, PatternTooCostly } from '../pattern.ts'
 
 /** Named as Consul's messages name them; `contains` is `In` the other way round. */
 export type Operator = 'Equal' | 'Not Equal' | 'In' | 'Not In' | 'Is Empty' | 'Is Not Empty' | 'Matches' | 'Not Matches'
@@ -54,7 +54,7 @@ function operatorsOf(shape: Shape): readonly Operator[] {
 }
 
 /** The value as the selector's type has it; a pattern for `matches`. */
-function coerced(shape: Shape, name: string, operator: Operator, value: string): string | number | boolean | Pattern {
+function coerced(shape: Shape, name: string, operator: Operator, value: string): string | number | boolean | Matcher {
   const refused = (parser: string, why = 'invalid syntax') =>
     badFilter(
       `Failed to coerce value ${JSON.stringify(value)} for selector ${JSON.stringify(name)}: strconv.${parser}: parsing ${JSON.stringify(value)}: ${why}`,
@@ -72,20 +72,30 @@ function coerced(shape: Shape, name: string, operator: Operator, value: string):
   return operator === 'Matches' || operator === 'Not Matches' ? patternOf(value) : value
 }
 
+/** A pattern for many rows. */
+interface Matcher {
+  pattern: Pattern
+  effort: Effort
+}
+
 /** @throws Refused */
-function patternOf(text: string): Pattern {
+function patternOf(text: string): Matcher {
   try {
-    return compilePattern(text)
+    return { pattern: compilePattern(text), effort: { left: effortMax } }
   } catch (error) {
     if (!(error instanceof BadPattern)) throw error
     throw badFilter(`Failed to compile regular expression ${JSON.stringify(text)}: ${error.message}`)
   }
 }
 
-/** @throws Refused when it could take too long */
-function matches(pattern: Pattern, text: string): boolean {
+/** Each row adds so many steps to what an expression may take: all that ordinary ones need, with texts as long as a check's output. */
+const stepsPerRow = 20_000
+
+/** @throws Refused when it takes too long */
+function matches({ pattern, effort }: Matcher, text: string): boolean {
   try {
-    return pattern.matches(text)
+    effort.left = Math.min(effortMax, effort.left + stepsPerRow)
+    return pattern.matches(text, effort)
   } catch (error) {
     if (!(error instanceof PatternTooCostly)) throw error
     throw new Refused(error.message, { cause: error })
@@ -94,7 +104,7 @@ function matches(pattern: Pattern, text: string): boolean {
 
 type Compare = (found: unknown) => boolean
 
-function comparison(shape: Shape, operator: Operator, value: string | number | boolean | Pattern): Compare {
+function comparison(shape: Shape, operator: Operator, value: string | number | boolean | Matcher): Compare {
   switch (operator) {
     case 'Equal':
       return (found) => found === value
@@ -109,9 +119,9 @@ function comparison(shape: Shape, operator: Operator, value: string | number | b
     case 'Is Not Empty':
       return (found) => !isEmpty(found)
     case 'Matches':
-      return (found) => matches(value as Pattern, String(found))
+      return (found) => matches(value as Matcher, String(found))
     case 'Not Matches':
-      return (found) => !matches(value as Pattern, String(found))
+      return (found) => !matches(value as Matcher, String(found))
   }
 }
 
