@@ -153,7 +153,8 @@ export class AgentNemesis {
         void agents.stop(victim).then(() => this.#comeBack(victim))
         return
       case 'leaves':
-        if (!this.#maySpare(victim)) return
+        // Whoever else is missing: one that is needed is not let go, and has everything when it comes back.
+        if (!agents.isUp(victim) || agents.station(victim).life === undefined) return
         this.#leaving.add(victim)
         void agents.leave(victim).then(() => {
           this.#leaving.delete(victim)
@@ -257,7 +258,7 @@ export class AgentNemesis {
   }
 
   /**
-   * Whether an agent may leave or lose its disk without the cluster losing what it needs: a server only while all of
+   * Whether an agent may lose its disk without the cluster losing what it needs: a server only while all of
    * them vote as they are now, so that the two others hold everything and can go on.
    */
   #maySpare(name: string): boolean {
