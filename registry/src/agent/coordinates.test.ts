@@ -117,16 +117,19 @@ class World {
   }
 }
 
+/** Of somebody who has measured for long. */
+const sure = (first: number): Coordinate => ({ ...coordinate(first), error: 0.1 })
+
 describe('telling our coordinate', () => {
   it('happens within half a minute, and is in the catalog 5 s later', async () => {
     const world = new World()
     world.register('n1')
-    world.lan.coordinate = coordinate(0.01)
+    world.lan.coordinate = sure(0.01)
     await world.run(15_000)
     assert.deepEqual(world.written, [])
     await world.run(20_100)
     assert.deepEqual(world.told, [0.01])
-    assert.deepEqual(world.store.nodeCoordinates('n1').value[0]?.coordinate, coordinate(0.01))
+    assert.deepEqual(world.store.nodeCoordinates('n1').value[0]?.coordinate, sure(0.01))
   })
 
   it('does not happen again while nothing changes, in hours', async () => {
@@ -149,7 +152,7 @@ describe('telling our coordinate', () => {
       [5, 5.0255],
     ]
     for (const [own, other] of places) {
-      world.lan.coordinate = coordinate(own)
+      world.lan.coordinate = sure(own)
       world.lan.others.set('n2', coordinate(other))
       await world.run(60_000)
     }
@@ -161,10 +164,26 @@ describe('telling our coordinate', () => {
     world.register('n1', 'n2')
     world.lan.others.set('n2', coordinate(0.02))
     world.apply({ type: 'coordinates.update', updates: [{ node: 'n2', segment: '', coordinate: coordinate(0.02) }] })
+    world.lan.coordinate = sure(0)
     await world.run(60_000)
-    world.lan.coordinate = coordinate(0.01)
+    world.lan.coordinate = sure(0.01)
     await world.run(300_000)
     assert.deepEqual(world.told, [0, 0.01])
+  })
+
+  it('does not happen for what we are not sure of ourselves', async () => {
+    const world = new World()
+    world.register('n1', 'n2')
+    world.lan.others.set('n2', coordinate(0.1))
+    world.apply({ type: 'coordinates.update', updates: [{ node: 'n2', segment: '', coordinate: coordinate(0.1) }] })
+    world.lan.coordinate = { ...sure(0), error: 0.9 }
+    await world.run(60_000)
+    world.lan.coordinate = { ...sure(0.045), error: 0.9 }
+    await world.run(1_200_000)
+    assert.deepEqual(world.told, [0])
+    world.lan.coordinate = { ...sure(0.05), error: 0.9 }
+    await world.run(60_000)
+    assert.deepEqual(world.told, [0, 0.05])
   })
 
   it('happens soon when they are very wrong, and within minutes when they are a little', async () => {
@@ -172,13 +191,14 @@ describe('telling our coordinate', () => {
     world.register('n1', 'n2')
     world.lan.others.set('n2', coordinate(0.1))
     world.apply({ type: 'coordinates.update', updates: [{ node: 'n2', segment: '', coordinate: coordinate(0.1) }] })
+    world.lan.coordinate = sure(0)
     await world.run(60_000)
-    world.lan.coordinate = coordinate(0.03)
+    world.lan.coordinate = sure(0.03)
     await world.run(60_000)
     assert.deepEqual(world.told, [0], 'a third nearer than the catalog says')
     await world.run(240_000)
     assert.deepEqual(world.told, [0, 0.03])
-    world.lan.coordinate = coordinate(0.095)
+    world.lan.coordinate = sure(0.095)
     await world.run(120_000)
     assert.deepEqual(world.told, [0, 0.03, 0.095], 'a fourteenth of what it says')
   })

@@ -67,7 +67,7 @@ const tellInterval: Millis = 15_000
 const writePause: Millis = 5_000
 const batchMax = 128
 const pendingMax = 5 * batchMax
-/** The round trips in the catalog may be wrong by so much on average, and by this part of what they are. */
+/** The round trips in the catalog may be wrong by so much on average, and by this part of what they are, or our own error. */
 const wrongMax: Millis = 0.5
 const wrongRatioMax = 0.3
 /** Soon after it was told it has to be more wrong, up to ten times: noise must not make an entry every few seconds. */
@@ -181,7 +181,7 @@ export class Coordinates implements CoordinatesSurface {
       count++
     }
     const haste = Math.min(Math.max(settled / (now - this.#toldAt), 1), hasteMax)
-    return wrong > haste * Math.max(count * wrongMax, wrongRatioMax * all)
+    return wrong > haste * Math.max(count * wrongMax, Math.max(wrongRatioMax, own.error) * all)
   }
 
   /** @throws NotLeader, BadRequest, Busy */
