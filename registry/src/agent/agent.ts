@@ -429,7 +429,7 @@ export class Agent implements AgentSurface {
     const stopping = [this.#antiEntropy.stop(), this.#leading?.stop(), this.#bootstrap?.stop(), this.#replica?.stop()]
     this.#deadlines.stop()
     await Promise.all(stopping)
-    await this.#nodeFile.flush()
+    await Promise.all([this.#nodeFile.flush(), this.#local.flush()])
   }
 
   #begin(): void {

@@ -29,7 +29,12 @@ export async function loadJson(disk: Disk, file: string): Promise<unknown> {
 }
 
 export function saveJson(disk: Disk, file: string, value: unknown): Promise<void> {
-  return replaceFile(disk, file, `${JSON.stringify({ checksum: checksumOf(value), document: value }, null, 1)}\n`)
+  return replaceFile(disk, file, documentText(value))
+}
+
+/** What `loadJson` reads. */
+export function documentText(value: unknown): string {
+  return `${JSON.stringify({ checksum: checksumOf(value), document: value }, null, 1)}\n`
 }
 
 /** Written beside and renamed over, so that a crash leaves the old or the new text, never half of one. */

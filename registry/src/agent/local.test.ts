@@ -71,10 +71,10 @@ function node(files = new Map<string, string>(), fails = (_file: string) => fals
       failLate('remove', file)
     },
   }
-  const clock = { now: 0 }
+  const clock = { now: 0, wall: 0 }
   const io = {
     disk,
-    clock: { now: () => clock.now, wall: () => 0 },
+    clock: { now: () => clock.now, wall: () => clock.wall },
     random: new Random(1),
     log: () => {},
   } as unknown as Io
@@ -122,6 +122,48 @@ describe('services and checks of this agent', () => {
     let lapsed = 61_000
     while (pass(lapsed) === 'passing') lapsed += 100
     assert.equal(lapsed, 71_000)
+  })
+
+  it('what a TTL check said outlives a restart, for its TTL from when it was said', async () => {
+    const { clock, files, open } = node()
+    const local = await open()
+    const other = { ...ttl, id: 'other', serviceId: '' }
+    await local.registerService(web, [ttl], false)
+    await local.registerCheck(other)
+    await local.updateTtl('service:web1', 'passing', 'fine')
+    await local.updateTtl('other', 'warning', 'hot')
+    await local.deregisterCheck('other')
+    await local.flush()
+    const seen = async () => {
+      const again = await open()
+      await again.registerCheck(other)
+      return again.checks().map(({ result }) => [result.status, result.output])
+    }
+    clock.wall = 9_999
+    assert.deepEqual(await seen(), [
+      ['passing', 'fine'],
+      ['critical', ''],
+    ])
+    clock.wall = 10_000
+    assert.deepEqual((await seen())[0], ['critical', ''])
+    clock.wall = 0
+    files.set('checks/said', (files.get('checks/said') as string).slice(0, -20))
+    assert.deepEqual((await seen())[0], ['critical', ''], 'torn by a crash')
+  })
+
+  it('what TTL checks say is written together, at most once a second', async () => {
+    const { clock, files, open } = node()
+    const local = await open()
+    await local.registerService(web, [ttl], false)
+    const written = new Set<string | undefined>()
+    for (let now = 100; now <= 5_000; now += 100) {
+      clock.now = now
+      await local.updateTtl('service:web1', 'passing', `at ${now}`)
+      local.tick(now)
+      for (let turn = 0; turn < 20; turn++) await Promise.resolve()
+      written.add(files.get('checks/said'))
+    }
+    assert.ok(written.size >= 5 && written.size <= 6, `${written.size} writes`)
   })
 
   it('maintenance outlives a restart', async () => {

@@ -9,6 +9,7 @@ import type { Io } from '../io/io.ts'
 import type { CheckId, CheckResult, CheckStatus, Millis, ServiceDefinition, ServiceId } from '../model.ts'
 import { serfHealthId } from '../model.ts'
 import { loadJson, saveJson } from './files.ts'
+import { SaidStatuses } from './said-statuses.ts'
 import type { LocalCheck, LocalService, LocalSurface } from './surface.ts'
 
 interface Kept<T> {
@@ -27,6 +28,7 @@ export class Local implements LocalSurface {
   readonly #services = new Map<ServiceId, Kept<ServiceDefinition>>()
   readonly #kept = new Map<CheckId, Kept<CheckDefinition>>()
   readonly #checks: Checks
+  readonly #said: SaidStatuses
   /**
    * Files whose last writing or removing failed, by folder and id. It may have happened all the same and would count at
    * the next start: until it succeeds, the disk is not believed to say what the maps say.
@@ -38,7 +40,8 @@ export class Local implements LocalSurface {
   /** Writers wait for one another, so that the files say what the maps say. */
   #turn: Promise<unknown> = Promise.resolve()
 
-  private constructor(io: Io, onChange: () => void, reserved: ServiceId | undefined) {
+  private constructor(io: Io, onChange: () => void, reserved: ServiceId | undefined, said: SaidStatuses) {
+    this.#said = said
     this.#reserved = reserved
     this.#io = io
     this.#onChange = onChange
@@ -53,7 +56,7 @@ export class Local implements LocalSurface {
    * @throws Corrupt
    */
   static async open(io: Io, onChange: () => void, reserved?: ServiceId): Promise<Local> {
-    const local = new Local(io, onChange, reserved)
+    const local = new Local(io, onChange, reserved, await SaidStatuses.open(io))
     for (const { file, definition } of await local.#load('services', isService)) {
       local.#services.set(definition.id, { file, definition })
     }
@@ -64,7 +67,7 @@ export class Local implements LocalSurface {
         continue
       }
       local.#kept.set(definition.id, { file, definition })
-      local.#checks.set(definition, io.clock.now())
+      local.#checks.set(definition, io.clock.now(), local.#saidOf(definition))
     }
     return local
   }
@@ -150,12 +153,15 @@ export class Local implements LocalSurface {
     const done = this.#checks.ttl(id, status, output, now)
     if (done === 'unknown') throw new NotFound(`CheckID "${id}" does not have associated TTL`)
     if (done === 'notTtl') throw new BadRequest(`CheckID "${id}" does not have associated TTL`)
+    // As it was kept: long outputs are cut.
+    this.#said.says(id, status, this.#checks.get(id)?.output ?? output)
     this.#report()
   }
 
   tick(now: Millis): void {
     this.#noticeStall(now)
     this.#checks.tick(now)
+    this.#said.tick(now)
     for (const { id, request, run } of this.#checks.due(now)) {
       void this.#io.probe(request).then((outcome) => {
         const finished = this.#io.clock.now()
@@ -169,6 +175,15 @@ export class Local implements LocalSurface {
       for (const id of this.#checks.expired(now)) this.#expire(id)
     }
     this.#report()
+  }
+
+  /** What is kept of what was said is with the system when this resolves. */
+  flush(): Promise<void> {
+    return this.#said.flush()
+  }
+
+  #saidOf({ id, how }: CheckDefinition): { status: CheckStatus; output: string } | undefined {
+    return how.type === 'ttl' ? this.#said.of(id, how.ttl) : undefined
   }
 
   /**
@@ -211,6 +226,7 @@ export class Local implements LocalSurface {
   async #forgetCheck(id: CheckId): Promise<void> {
     await this.#forget('checks', this.#kept, id)
     this.#checks.remove(id)
+    this.#said.forget(id)
   }
 
   async #keep<T>(folder: string, kept: Map<string, Kept<T>>, id: string, definition: T): Promise<void> {
