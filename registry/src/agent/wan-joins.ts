@@ -37,10 +37,15 @@ const floodAgain: Millis = 10_000
 const rejoinMin: Millis = 1_000
 const rejoinMax: Millis = 60_000
 const keptMax = 64
+/** A server may come into the WAN pool before it is in the LAN pool. */
+const strangerPause: Millis = 30_000
 
 export class WanJoins {
   readonly #options: WanJoinsOptions
   #flooding = false
+  #looking = false
+  /** Servers that were complained of. */
+  readonly #strangers = new Set<string>()
   #stopped = false
 
   constructor(options: WanJoinsOptions) {
@@ -62,6 +67,33 @@ export class WanJoins {
   onWanChange(): void {
     if (!this.#stopped) this.#options.keep(this.#kept())
     this.wake()
+    this.#lookForStrangers()
+  }
+
+  /** Sites that were both left at the default, or given one name by mistake, do not reach each other, and nothing else tells. */
+  #lookForStrangers(): void {
+    const { io, deadlines, datacenter } = this.#options
+    if (this.#looking || this.#strangersNow().length === 0) return
+    this.#looking = true
+    deadlines.at(io.clock.now() + strangerPause, () => {
+      this.#looking = false
+      if (this.#stopped || deadlines.stopped) return
+      for (const name of this.#strangersNow()) {
+        this.#strangers.add(name)
+        const what = `${name} in the WAN pool says it is of datacenter "${datacenter}", as this server is, and is not in its LAN pool`
+        io.log('warn', 'consul', `${what}: are these two datacenters of one name? Give one another with -datacenter`)
+      }
+    })
+  }
+
+  /** Living servers of the WAN pool under our datacenter's name that our LAN pool never heard of, not complained of yet. */
+  #strangersNow(): string[] {
+    const { datacenter, self, lan, wan } = this.#options
+    const known = new Set([self, ...lan().map(({ name }) => name)].map((name) => `${name}.${datacenter}`))
+    return wan
+      .members()
+      .filter((member) => member.tags.dc === datacenter && isLive(member))
+      .flatMap(({ name }) => (known.has(name) || this.#strangers.has(name) ? [] : [name]))
   }
 
   /** Looks for the datacenters of former times until somebody of each is there. */

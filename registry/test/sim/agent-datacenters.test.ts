@@ -275,6 +275,22 @@ describe('two datacenters, whole agents', () => {
     await assert.rejects(one.station('a1').life!.agent.forceLeave('b9.dc2', false), /No node found/)
   })
 
+  it('two of one name are told so: nobody would reach the other', async () => {
+    const { world, one, until } = await two(8)
+    const place = { datacenter: 'dc1', network: '10.3', wan: ['10.1.0.1:8302'] }
+    const fail = (error: Error) => assert.fail(error)
+    const third = new Agents({ world, ledger: new Ledger(), random: new Random(9), replica: {}, fail, place })
+    third.add('x1', { server: true, expect: 1 })
+    third.start('x1')
+    const told = (name: string, of: string) =>
+      world.lines.filter((line) => line.includes(` ${name} `) && line.includes(`${of}.dc1 in the WAN pool says`)).length
+    await until('the complaints', () => told('a2', 'x1') > 0 && told('x1', 'a1') > 0, 90_000)
+    await world.runFor(120_000)
+    assert.equal(told('a2', 'x1'), 1, 'once')
+    assert.equal(told('a1', 'a2'), 0)
+    assert.equal(one.station('a1').life!.agent.members('lan').length, 4)
+  })
+
   it('an agent of another datacenter is not let into the LAN pool, and both sides say why', async () => {
     const { world, one, other, until } = await two(6)
     let reason = ''
