@@ -165,6 +165,7 @@ function agentOptions(config: AgentConfig, io: NodeIo): AgentOptions {
       electionTimeoutMax: 2_000 * multiplier,
       heartbeatInterval: 100 * multiplier,
     },
+    gossip: config.gossip,
     encrypt: config.encrypt,
     rejoinAfterLeave: config.rejoinAfterLeave,
     resolve: resolveHost,

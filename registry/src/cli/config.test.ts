@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { lanConfig, localConfig, wanConfig } from '../gossip/gossip.ts'
 import { type AgentConfig, configure, type Machine } from './config.ts'
 
 function machine(files: Record<string, string> = {}, addresses = ['10.0.77.22']): Machine {
@@ -68,6 +69,48 @@ describe('configuration of the agent', () => {
     assert.deepEqual(mistakes('-data-dir=/d -encrypt=AAAA'), [
       'encrypt has invalid key: key size must be 16, 24 or 32 bytes; "registry keygen" makes one',
     ])
+  })
+
+  it("gossip is paced as Consul's, as files say, and on one machine with -dev", () => {
+    const { lan, wan } = config('-data-dir=/d').gossip
+    assert.deepEqual([lan, wan], [lanConfig, wanConfig])
+    assert.deepEqual(config('-dev').gossip, { lan: localConfig, wan: localConfig })
+    const file = {
+      gossip_lan: { gossip_interval: '1s', gossip_nodes: 5, probe_interval: '2s', probe_timeout: '300ms' },
+      gossip_wan: { retransmit_mult: 7, suspicion_mult: 8 },
+      reconnect_timeout: '10h',
+      reconnect_timeout_wan: '0s',
+    }
+    const given = config('-data-dir=/d -config-file=/g.json', machine({ '/g.json': JSON.stringify(file) })).gossip
+    assert.deepEqual(given.lan, {
+      ...lanConfig,
+      gossipInterval: 1_000,
+      gossipNodes: 5,
+      probeInterval: 2_000,
+      probeTimeout: 300,
+      failedReapTimeout: 36_000_000,
+    })
+    assert.deepEqual(given.wan, { ...wanConfig, retransmitMult: 7, suspicionMult: 8 })
+  })
+
+  it('what gossip cannot be paced by is a mistake, what it should not be a warning', () => {
+    const read = (text: object) => machine({ '/g.json': JSON.stringify(text) })
+    const words = '-data-dir=/d -config-file=/g.json'
+    const gossip_lan = { probe_interval: '10ms', suspicion_mult: 0, gossip_nodes: -1 }
+    assert.deepEqual(mistakes(words, read({ gossip_lan, reconnect_timeout_wan: 'x' })), [
+      'gossip_lan.probe_interval cannot be 10ms. Must be at least 100ms',
+      'gossip_lan.gossip_nodes cannot be -1. Must be at least 1',
+      'gossip_lan.suspicion_mult cannot be 0. Must be at least 1',
+      'reconnect_timeout_wan: time: invalid duration "x"',
+    ])
+    const { warnings } = config(words, read({ reconnect_timeout: '1h', gossip_wan: { probe_timeout: '9s' } }))
+    assert.deepEqual(
+      warnings.filter((warning) => /reconnect|gossip/.test(warning)),
+      [
+        'reconnect_timeout is less than 8h: a node that is away for a night is forgotten with all it had',
+        'gossip_wan.probe_timeout is longer than probe_interval: no member is asked to probe for another',
+      ],
+    )
   })
 
   it('the words of the book are understood', () => {

@@ -10,6 +10,7 @@ import type { AutopilotConfiguration, Millis } from '../model.ts'
 import { type Flag, flagsHelp, parseFlags, truthOf } from './flags.ts'
 import { advertiseAddress, advertiseNews, oneAddress, unspecified } from './interfaces.ts'
 import { type Key, type Option, options, retiredFlags, specialFlags } from './options.ts'
+import { type PoolSettings, poolSettings } from './pools.ts'
 
 /** What the process asks the machine for; given as plain functions so that tests can answer. */
 export interface Machine {
@@ -61,6 +62,7 @@ export interface AgentConfig {
   sessionTtlMin: Millis
   raftMultiplier: number
   rpcHold: Millis
+  gossip: PoolSettings
   autopilot: AutopilotConfiguration
   dns: {
     onlyPassing: boolean
@@ -289,6 +291,12 @@ function check(values: Values, checking: Checking): AgentConfig {
       return 0
     }
   }
+  const durationGiven = (key: Key, least: Millis) => (text(key) === '' ? undefined : duration(key, text(key), least))
+  const countGiven = (key: Key, least: number) => {
+    const count = values.get(key) as number | undefined
+    if (count !== undefined && count < least) mistakes.push(`${key} cannot be ${count}. Must be at least ${least}`)
+    return count
+  }
   const server = truth('server')
   const bootstrap = truth('bootstrap')
   const bootstrapExpect = number('bootstrap_expect')
@@ -419,6 +427,7 @@ function check(values: Values, checking: Checking): AgentConfig {
     sessionTtlMin: duration('session_ttl_min', text('session_ttl_min'), 1),
     raftMultiplier: multiplier,
     rpcHold: duration('performance.rpc_hold_timeout', text('performance.rpc_hold_timeout'), 1),
+    gossip: poolSettings({ duration: durationGiven, count: countGiven }, dev, warnings),
     autopilot: {
       cleanupDeadServers: truth('autopilot.cleanup_dead_servers'),
       lastContactThreshold: duration('autopilot.last_contact_threshold', text('autopilot.last_contact_threshold')),

@@ -253,6 +253,68 @@ export const options = [
     help: 'How long a request waits for a leader.',
   },
   {
+    key: 'gossip_lan.gossip_interval',
+    kind: 'duration',
+    help: 'How often news in the datacenter is told, 200ms unless given, with -dev 100ms; at least 100ms.',
+  },
+  { key: 'gossip_lan.gossip_nodes', kind: 'number', help: 'To how many members each time; 3 unless given.' },
+  {
+    key: 'gossip_lan.probe_interval',
+    kind: 'duration',
+    help: 'How often a member in the datacenter is probed; 1s unless given, at least 100ms.',
+  },
+  {
+    key: 'gossip_lan.probe_timeout',
+    kind: 'duration',
+    help: 'How long its answer is waited for before others are asked; 500ms unless given, with -dev 200ms.',
+  },
+  {
+    key: 'gossip_lan.retransmit_mult',
+    kind: 'number',
+    help: 'News is told this many times log10(members); 4 unless given.',
+  },
+  {
+    key: 'gossip_lan.suspicion_mult',
+    kind: 'number',
+    help: 'A suspect has this many times log10(members) probe intervals to speak up; 4 unless given, with -dev 3.',
+  },
+  {
+    key: 'gossip_wan.gossip_interval',
+    kind: 'duration',
+    help: 'How often news between datacenters is told, 500ms unless given, with -dev 100ms; at least 100ms.',
+  },
+  { key: 'gossip_wan.gossip_nodes', kind: 'number', help: 'To how many members each time; 3 unless given.' },
+  {
+    key: 'gossip_wan.probe_interval',
+    kind: 'duration',
+    help: 'How often a member between datacenters is probed; 5s unless given, at least 100ms.',
+  },
+  {
+    key: 'gossip_wan.probe_timeout',
+    kind: 'duration',
+    help: 'How long its answer is waited for before others are asked; 3s unless given, with -dev 200ms.',
+  },
+  {
+    key: 'gossip_wan.retransmit_mult',
+    kind: 'number',
+    help: 'News is told this many times log10(members); 4 unless given.',
+  },
+  {
+    key: 'gossip_wan.suspicion_mult',
+    kind: 'number',
+    help: 'A suspect has this many times log10(members) probe intervals to speak up; 6 unless given, with -dev 3.',
+  },
+  {
+    key: 'reconnect_timeout',
+    kind: 'duration',
+    help: 'A failed member of the datacenter is forgotten after this; 72h unless given, better not below 8h.',
+  },
+  {
+    key: 'reconnect_timeout_wan',
+    kind: 'duration',
+    help: 'A failed server of another datacenter is forgotten after this; 72h unless given, better not below 8h.',
+  },
+  {
     key: 'autopilot.cleanup_dead_servers',
     kind: 'boolean',
     default: true,

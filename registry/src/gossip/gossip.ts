@@ -6,7 +6,7 @@
  * A pure room: calls go in, `ready` says what to send and what became known. Members are who they say they are and are
  * where they advertise to be; the source of a packet means nothing (published ports, NAT).
  *
- * Time: `tick` is meant to come at least five times per probe timeout. A longer silence between two calls is a stall of
+ * Time: `tick` is meant to come every 100 ms. A silence between two calls as long as a probe interval is a stall of
  * our process: time inside the room then stands still, so that no time-out of ours expires before the answers that
  * wait in the sockets were looked at, and our local health suffers.
  */
@@ -40,7 +40,7 @@ import { UserEvents } from './user-events.ts'
 import { Vivaldi } from './vivaldi.ts'
 
 export type { GossipConfig } from './config.ts'
-export { lanConfig, wanConfig } from './config.ts'
+export { lanConfig, localConfig, wanConfig } from './config.ts'
 export type { Claim, GossipEvent } from './events.ts'
 
 export interface GossipOptions {
@@ -71,6 +71,8 @@ export interface Ready {
 }
 
 const reapInterval: Millis = 60_000
+/** A tick may be so late without a word, however short the probe interval. */
+const breath: Millis = 250
 /** When a member returns about this many others ask it for its state. */
 const reunionExchanges = 3
 
@@ -180,7 +182,7 @@ export class Gossip {
 
   /** The process stood still for `gap`: trust our own judgement less for a while. `tick` sees most stalls by itself. */
   stall(gap: Millis): void {
-    this.#awareness.change(Math.max(1, Math.floor(gap / this.#config.probeInterval)))
+    this.#awareness.change(Math.max(1, Math.floor(gap / Math.max(this.#config.probeInterval, breath))))
   }
 
   /** Exchanges states with whoever listens there, ourselves included. Ends in one `joined` or `joinFailed` of that attempt. */
@@ -260,7 +262,7 @@ export class Gossip {
     // The first tick is late for reasons of its own: a start reads disks.
     const gap = now - (this.#lastTick ?? now)
     this.#lastTick = now
-    if (gap > this.#config.probeInterval) this.stall(gap)
+    if (gap > Math.max(this.#config.probeInterval, breath)) this.stall(gap)
     this.#advance(now)
     for (const exchange of this.#exchanges.expire(this.#now)) {
       this.#exchangeFailed(exchange, `no answer within ${this.#config.exchangeTimeout / 1000} s`)
@@ -318,7 +320,7 @@ export class Gossip {
   #advance(now: Millis): void {
     const passed = Math.max(0, now - this.#outside)
     this.#outside += passed
-    this.#now += Math.min(passed, this.#config.probeTimeout)
+    this.#now += Math.min(passed, Math.max(this.#config.probeTimeout, breath))
     // While we stood still an answer may have waited for us: how long it took is not to be known any more.
     if (passed > this.#config.probeTimeout) this.#measured = undefined
   }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { lanConfig, pushPullScaled, suspicionTimeout, transmitLimit, wanConfig } from './config.ts'
+import { type GossipConfig, lanConfig, pushPullScaled, suspicionTimeout, transmitLimit, wanConfig } from './config.ts'
 import { Suspicion } from './suspicion.ts'
 
 describe('a suspicion', () => {
@@ -64,6 +64,23 @@ describe('a suspicion', () => {
 })
 
 describe('gossip settings', () => {
+  it("are Consul's, as 1.8.7 says under DebugConfig", () => {
+    const debug = ({
+      gossipInterval,
+      gossipNodes,
+      probeInterval,
+      probeTimeout,
+      retransmitMult,
+      suspicionMult,
+    }: GossipConfig) => {
+      return { gossipInterval, gossipNodes, probeInterval, probeTimeout, retransmitMult, suspicionMult }
+    }
+    const lan = { gossipInterval: 200, gossipNodes: 3, probeInterval: 1_000, probeTimeout: 500 }
+    assert.deepEqual(debug(lanConfig), { ...lan, retransmitMult: 4, suspicionMult: 4 })
+    const wan = { gossipInterval: 500, gossipNodes: 3, probeInterval: 5_000, probeTimeout: 3_000 }
+    assert.deepEqual(debug(wanConfig), { ...wan, retransmitMult: 4, suspicionMult: 6 })
+  })
+
   it('suspicions grow with the logarithm of the pool', () => {
     assert.deepEqual(
       [1, 3, 10, 100].map((size) => suspicionTimeout(lanConfig, size)),

@@ -386,6 +386,19 @@ describe('Lifeguard', () => {
     assert.equal(wire.gossip.health, 0)
   })
 
+  it('ticks that are as far apart as the probes of a quick pool are no stalls', () => {
+    const config = { ...lanConfig, probeInterval: 100, probeTimeout: 100 }
+    const wire = new Wire({ config })
+    const tickAfter = (gap: number) => {
+      wire.now += gap
+      wire.gossip.tick(wire.now)
+    }
+    for (let tick = 0; tick < 50; tick++) tickAfter(tick % 2 === 0 ? 90 : 130)
+    assert.equal(wire.gossip.health, 0)
+    tickAfter(1_000)
+    assert.ok(wire.gossip.health >= 3, `${wire.gossip.health}`)
+  })
+
   it('a stall raises the health score, a slow tick does not', () => {
     const wire = new Wire()
     wire.meet('b')
