@@ -579,6 +579,32 @@ describe('names and tags', () => {
     assert.deepEqual(a!.gossip.get('m3')?.address, twin.address)
   })
 
+  it('who brings the id of another that lives is refused; at its address it has only a new name', () => {
+    const pool = new Pool(3)
+    const [a, , c] = pool.startJoined(4)
+    pool.until(() => pool.converged(), 2_000)
+    const copy = pool.start('copy', { tags: { ...c!.gossip.self.tags } })
+    const reasons = () =>
+      eventsOf(copy, 'joinFailed').map(({ event }) => (event.type === 'joinFailed' ? event.reason : ''))
+    const words = `"copy" has the node id of "m3" at ${addressText(c!.address)}, which lives; was its data directory copied?`
+    pool.join(copy, a!)
+    pool.join(copy, c!)
+    pool.run(1_000)
+    assert.deepEqual(reasons(), [words, words])
+    assert.equal(a!.gossip.get('copy'), undefined)
+    pool.stop(c!)
+    pool.until(() => status(a!, 'm3') === 'failed', 60_000)
+    pool.join(copy, a!)
+    pool.run(5_000)
+    assert.equal(status(a!, 'copy'), 'alive')
+
+    const wire = new Wire()
+    wire.meet('b')
+    const renamed = { ...record('renamed', 1, 'alive'), address: addressOf('b'), tags: wire.gossip.get('b')!.tags }
+    wire.hearFrame({ type: 'state', sequence: 9, reply: false, more: false, from: 'renamed', records: [renamed] })
+    assert.equal(wire.gossip.get('renamed')?.status, 'alive')
+  })
+
   it('the second takes the name over when the first dies', () => {
     const pool = new Pool(3)
     const [a, b, c] = pool.startJoined(4)

@@ -405,7 +405,10 @@ export class Gossip {
     if (state.reply && this.#exchanges.get(state.sequence) === undefined) return
     const first = state.records[0]
     if (first?.name === state.from) {
-      const reason = first.name === this.#name ? this.#taken(first) : this.#allow(first.name, first.tags)
+      const reason =
+        first.name === this.#name
+          ? this.#taken(first)
+          : (this.#allow(first.name, first.tags) ?? (state.reply ? undefined : this.#copied(first)))
       if (reason !== undefined) {
         this.#refuse(state, reason, replyTo)
         return
@@ -454,6 +457,21 @@ export class Gossip {
     return tags.id === this.self.tags.id
       ? `the agent "${name}" at ${here} lives and has the same node id; was its data directory copied?`
       : `the name "${name}" is taken: ${here} has it and ${addressText(address)} asks for it; give one another with -node`
+  }
+
+  /**
+   * Why one that brings the id of somebody else is kept out: ids are made once and kept, so one of the two runs on a copy, and
+   * as servers they would vote under one id. At the same address it is the same agent under a new name.
+   */
+  #copied({ name, address, tags }: StateRecord): string | undefined {
+    const { id = '' } = tags
+    if (id === '') return undefined
+    for (const { member, standing } of this.#membership.members.entries()) {
+      const live = standing === 'alive' || standing === 'suspect'
+      if (!live || member.tags.id !== id || member.name === name || sameAddress(member.address, address)) continue
+      return `"${name}" has the node id of "${member.name}" at ${addressText(member.address)}, which lives; was its data directory copied?`
+    }
+    return undefined
   }
 
   /** Another process of our name takes part in the pool, by what that record says. */
