@@ -83,6 +83,20 @@ describe('two datacenters', () => {
     }
   })
 
+  it('an answer of many megabytes comes whole', async () => {
+    const { one, two, observer } = all
+    const value = 'v'.repeat(500_000)
+    for (let n = 0; n < 20; n++) await two.put(`long/${n}`, value)
+    const own = await ask(two, '/v1/kv/long/?recurse')
+    assert.ok(own.text.length > 13_000_000, `${own.text.length}`)
+    for (const host of [one, observer]) {
+      const across = await ask(host, '/v1/kv/long/?recurse&dc=dc2')
+      assert.equal(across.status, 200)
+      assert.ok(across.text === own.text, `${across.text.length} characters`)
+    }
+    await two.http('DELETE', '/v1/kv/long/?recurse')
+  })
+
   it('DNS names of each are answered in the other', async () => {
     for (const host of [all.one, all.observer]) {
       assert.deepEqual(await resolver(host).resolve4('host2.node.dc2.consul'), [all.two.address])
