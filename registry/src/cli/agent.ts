@@ -4,6 +4,7 @@ import { flushCompileCache } from 'node:module'
 import { Agent, type AgentOptions } from '../agent/agent.ts'
 import { dnsDefaults } from '../dns/options.ts'
 import { dnsServer } from '../dns/server.ts'
+import { Refused } from '../errors.ts'
 import { httpApp, travelAnswer } from '../http/app.ts'
 import { directAnswers } from '../http/direct.ts'
 import { serve } from '../http/server.ts'
@@ -13,6 +14,7 @@ import type { Millis } from '../model.ts'
 import { type AgentConfig, configure } from './config.ts'
 import { type Logger, logger } from './log.ts'
 import { machine, resolveHost } from './machine.ts'
+import { Reload } from './reload.ts'
 import { consulVersion } from './version.ts'
 
 const tickInterval: Millis = 100
@@ -40,9 +42,10 @@ export async function runAgent(words: readonly string[], asConsul: boolean): Pro
   // Who reads the log may go away (a restarted journal); the agent goes on without.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   const closers: (() => Promise<unknown>)[] = []
-  const signals = new Signals(config, log)
+  const reload = new Reload({ configure: () => configure(words, machine, asConsul), config, logs })
+  const signals = new Signals(config, log, reload)
   try {
-    return await run(config, { logs, log, open, banner, closers, signals })
+    return await run(config, { logs, log, open, banner, closers, signals, reload })
   } catch (error) {
     open()
     console.error(`==> ${(error as Error).message}`)
@@ -79,9 +82,13 @@ interface Running {
   /** What has to be closed, in the order it was opened. */
   closers: (() => Promise<unknown>)[]
   signals: Signals
+  reload: Reload
 }
 
-async function run(config: AgentConfig, { logs, log, open, banner, closers, signals }: Running): Promise<number> {
+async function run(
+  config: AgentConfig,
+  { logs, log, open, banner, closers, signals, reload }: Running,
+): Promise<number> {
   if (config.bootstrap) banner('==> WARNING: Bootstrap mode enabled! Do not enable unless necessary')
   if (config.bootstrapExpect > 0) {
     banner(`==> WARNING: Expect Mode enabled, expecting ${config.bootstrapExpect} servers`)
@@ -103,7 +110,7 @@ async function run(config: AgentConfig, { logs, log, open, banner, closers, sign
   const ticking = setInterval(() => agent.tick(), tickInterval)
   closers.push(async () => clearInterval(ticking))
 
-  const ports = await openFaces(config, agent, io, { logs, log, banner, closers })
+  const ports = await openFaces(config, agent, io, { logs, log, banner, closers, reload })
   if (config.pidFile !== undefined) {
     const { pidFile } = config
     try {
@@ -188,13 +195,14 @@ async function openFaces(
   config: AgentConfig,
   agent: Agent,
   io: NodeIo,
-  { logs, log, banner, closers }: Pick<Running, 'logs' | 'log' | 'banner' | 'closers'>,
+  { logs, log, banner, closers, reload }: Pick<Running, 'logs' | 'log' | 'banner' | 'closers' | 'reload'>,
 ): Promise<Ports> {
   const http = {
     clock: io.clock,
     random: io.random,
     log,
     logs,
+    reload: () => reload.run(),
     pretty: config.dev,
     sessionTtlMin: config.sessionTtlMin,
   }
@@ -361,7 +369,7 @@ class Signals {
   #resolve = (_code: number) => {}
   #caughtAt: Millis | undefined
 
-  constructor(config: AgentConfig, log: Log) {
+  constructor(config: AgentConfig, log: Log, reload: Reload) {
     this.#config = config
     this.#log = log
     process.on('SIGINT', () => this.#stop('SIGINT'))
@@ -370,7 +378,15 @@ class Signals {
     for (const name of ['SIGUSR1', 'SIGUSR2'] as const) {
       process.on(name, () => log('info', 'agent', `Caught signal: ${name}; there is nothing to show yet`))
     }
-    process.on('SIGHUP', () => log('info', 'agent', 'Caught signal: hangup; options are read at the start only'))
+    process.on('SIGHUP', () => {
+      log('info', 'agent', 'Caught signal: hangup')
+      try {
+        reload.run()
+      } catch (error) {
+        // It was said.
+        if (!(error instanceof Refused)) throw error
+      }
+    })
   }
 
   /** What is left of the time that a stop may take. */

@@ -20,12 +20,14 @@ export interface Logger extends LogFeed {
   log: Log
   /** Lets out the lines that came so far, and from now on each as it comes. */
   open(): void
+  setLevel(level: LogLevel): void
   /** Tells all who follow that no more will come. */
   end(): void
 }
 
 /** A log that keeps its lines until `open`, so that they come after the start-up text. */
-export function logger({ level, json, wall, write }: LogOptions): Logger {
+export function logger({ level: first, json, wall, write }: LogOptions): Logger {
+  let level = first
   let held: string[] | undefined = []
   const followers = new Set<Follower>()
   const put = (line: string) => {
@@ -48,6 +50,9 @@ export function logger({ level, json, wall, write }: LogOptions): Logger {
       const lines = held ?? []
       held = undefined
       for (const line of lines) write(line)
+    },
+    setLevel: (changed) => {
+      level = changed
     },
     follow: (follower) => {
       followers.add(follower)

@@ -9,7 +9,7 @@ import { event } from './event.ts'
 import { type Flag, flagsHelp, parseFlags } from './flags.ts'
 import { keygen, keyring } from './keyring.ts'
 import { kvDelete, kvGet, kvPut } from './kv.ts'
-import { forceLeave, info, join, leave, members } from './members.ts'
+import { forceLeave, info, join, leave, members, reload } from './members.ts'
 import { monitor } from './monitor.ts'
 import { getAutopilot, listPeers, removePeer, setAutopilot } from './operator.ts'
 import { runRecover } from './recover.ts'
@@ -29,6 +29,7 @@ const commands: readonly Command[] = [
   leave,
   members,
   monitor,
+  reload,
   getAutopilot,
   listPeers,
   removePeer,

@@ -1,4 +1,4 @@
-/** `members`, `join`, `leave`, `force-leave`, `info`: the agent and its company. */
+/** `members`, `join`, `leave`, `force-leave`, `reload`, `info`: the agent and its company. */
 import type { MemberShape } from '../client/shapes.ts'
 import { BadPattern, compilePattern, type Pattern } from '../pattern.ts'
 import { type Call, type Command, columns } from './command.ts'
@@ -153,6 +153,19 @@ export const forceLeave: Command = {
       return 1
     }
     await client.agent.forceLeave(name, given.get('prune') === 'true')
+    return 0
+  },
+}
+
+export const reload: Command = {
+  name: 'reload',
+  usage: 'reload [options]',
+  summary: 'Makes the agent read its options again',
+  failing: 'Error reloading',
+  flags: [],
+  async run({ client, out }: Call) {
+    await client.agent.reload()
+    out('Configuration reload triggered')
     return 0
   },
 }

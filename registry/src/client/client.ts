@@ -166,6 +166,8 @@ export class Client {
     join: (address: string, pool: 'lan' | 'wan' = 'lan'): Promise<void> =>
       this.#put(`/v1/agent/join/${encodeURIComponent(address)}`, { wan: pool === 'wan' ? 1 : undefined }),
     leave: (): Promise<void> => this.#put('/v1/agent/leave'),
+    /** Reads its options again. */
+    reload: (): Promise<void> => this.#put('/v1/agent/reload'),
     /** What the agent logs from now on, as it comes; in pieces that need not end with a line. */
     monitor: (options: { level?: string; json?: boolean; signal?: AbortSignal } = {}): AsyncIterable<Uint8Array> => {
       const query = { loglevel: options.level, logjson: options.json }

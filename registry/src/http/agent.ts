@@ -45,6 +45,7 @@ export function agentEndpoints(surface: AgentSurface, options: HttpOptions): End
     { path: '/v1/agent/check/fail/', verbs: ttl('critical') },
     { path: '/v1/agent/check/update/', verbs: { PUT: (asked) => updateCheck(surface, asked) } },
     { path: '/v1/agent/join/', verbs: { PUT: (asked) => join(surface, asked) } },
+    ...reloadEndpoint(options),
     { path: '/v1/agent/leave', verbs: { PUT: () => leave(surface) } },
     { path: '/v1/agent/force-leave/', verbs: { PUT: (asked) => forceLeave(surface, asked) } },
   ]
@@ -217,6 +218,16 @@ async function join(surface: AgentSurface, { name, query }: Asked): Promise<Answ
 function joinFailed(reasons: string[]): Refused {
   const count = reasons.length === 1 ? '1 error' : `${reasons.length} errors`
   return new Refused(`${count} occurred:\n${reasons.map((reason) => `\t* ${reason}\n`).join('')}\n`)
+}
+
+/** None where there are no options to read. */
+function reloadEndpoint({ reload }: HttpOptions): Endpoint[] {
+  if (reload === undefined) return []
+  const answer = () => {
+    reload()
+    return empty()
+  }
+  return [{ path: '/v1/agent/reload', verbs: { PUT: answer } }]
 }
 
 async function leave(surface: AgentSurface): Promise<Answer> {

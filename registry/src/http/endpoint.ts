@@ -9,6 +9,8 @@ export interface HttpOptions {
   /** Spreads the end of long polls. */
   random: Random
   log: Log
+  /** Reads the options again, for `PUT /v1/agent/reload`. @throws Refused */
+  reload?: () => void
   /** What is logged, for `GET /v1/agent/monitor`. */
   logs?: LogFeed
   /** Every answer over several lines, as Consul does under `-dev`; otherwise only with `?pretty`. */

@@ -1,5 +1,8 @@
 /** What agents tell each other and their users, with real processes: user events, the log as it comes, who is a member. */
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import Consul from 'consul'
 import { Cluster, type Host, Process, run, until } from './cluster.ts'
 
@@ -165,6 +168,41 @@ describe('three servers and one agent beside them', function () {
     const api = await aside.json<{ Name: string }[]>('/v1/agent/members?segment=_all')
     assert.deepEqual((JSON.parse(json.output) as { Name: string }[]).sort(byName), api.sort(byName))
     assert.deepEqual(await run(['members', at(aside), '-format=json', '-status=failed']), { code: 2, output: '[]\n' })
+  })
+
+  it('registry reload, and a hang-up: the log says more from then on; what is wrong is said, and changes nothing', async () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'rollcall-reload-')), 'agent.json')
+    const write = (config: object) => writeFileSync(file, JSON.stringify(config))
+    write({ log_level: 'info' })
+    await second.process?.signal('SIGTERM')
+    const { child } = second.start(
+      '-server',
+      '-bootstrap-expect=3',
+      `-retry-join=${first.address}`,
+      `-config-file=${file}`,
+    )
+    const output = () => second.process?.output ?? ''
+    await until('its return', async () => (await second.leader().catch(() => '')) !== '')
+    const loud = async () => {
+      await second.http('PUT', '/v1/event/fire/loud').catch(() => {})
+      return /new event/.test(output())
+    }
+    await loud()
+    assert.doesNotMatch(output(), /new event/)
+
+    write({ log_level: 'debug', dns_config: { only_passing: true } })
+    assert.deepEqual(await run(['reload', at(second)]), { code: 0, output: 'Configuration reload triggered\n' })
+    assert.match(output(), /\[WARN\] agent: these options have changed and count at the next start only: dns$/m)
+    await until('a line of debugging', loud)
+
+    write({ log_level: 'loud' })
+    const refused = await run(['reload', at(second)])
+    assert.equal(refused.code, 1)
+    assert.match(refused.output, /^Error reloading: Unexpected response code: 500 \(Invalid log level: loud/)
+    child.kill('SIGHUP')
+    await second.process?.shows(/Caught signal: hangup\n(.*\n)*.*Failed to reload configs: Invalid log level: loud/)
+    assert.notEqual(await second.leader(), '')
+    rmSync(dirname(file), { recursive: true })
   })
 
   it('registry monitor ends with the agent, and says so', async () => {
