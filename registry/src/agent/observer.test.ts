@@ -149,7 +149,9 @@ describe('an observer', () => {
     }
     const { observer, restored, pass, stop } = trial({ a: anew, b: anew }, { cluster: 'c' })
     observer.applied = 50
+    const waited = observer.waitApplied(51)
     await pass(3_000)
+    await waited
     assert.deepEqual(restored, [0])
     assert.equal(observer.cluster, 'other')
     assert.equal(observer.applied, 9)

@@ -296,6 +296,8 @@ export class Observer implements Following {
       if (this.#stopped) return
       if (reply.chunk === undefined) {
         restoring.finish()
+        // What of a history that is gone is waited for will not come; what is here now is what the cluster has.
+        if (reply.index < this.applied || reply.cluster !== this.cluster) this.#arrived(Number.POSITIVE_INFINITY)
         this.applied = reply.index
         this.#term = reply.term
         this.cluster = reply.cluster
