@@ -35,6 +35,8 @@ export interface GossipConfig {
   failedReapTimeout: Millis
   /** and members that left after this long. */
   leftReapTimeout: Millis
+  /** Strangers beyond so many members are not taken in: somebody is wrong or hostile, and would fill the memory. */
+  membersMax: number
   /** A leave that nobody acknowledges is over after this long. */
   leaveTimeout: Millis
 }
@@ -61,6 +63,7 @@ export const lanConfig: GossipConfig = {
   reconnectInterval: 30_000,
   failedReapTimeout: 72 * hour,
   leftReapTimeout: 24 * hour,
+  membersMax: 20_000,
   leaveTimeout: 5_000,
 }
 

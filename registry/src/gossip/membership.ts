@@ -185,6 +185,7 @@ export class Membership {
         if (news.type === 'suspect') this.#confirm(news)
         return undefined
       case 'take':
+        if (known === undefined && this.#full(now)) return undefined
         if (news.type === 'alive') return this.#takeAlive(known, news, now)
         this.#takeDown(known as Entry, news, now)
         return news.type === 'suspect' ? undefined : this.#giveUpName(news.name, now)
@@ -221,10 +222,18 @@ export class Membership {
    * be forgotten elsewhere must not be kept by us, hence not in the last tenth of its time.
    */
   #learnGone(record: StateRecord, now: Millis): void {
-    if (record.age >= 0.9 * this.#reapTimeout(record.standing)) return
+    if (record.age >= 0.9 * this.#reapTimeout(record.standing) || this.#full(now)) return
     if (this.#allow(record.name, record.tags) !== undefined) return
     const { member } = this.members.set(record, record.standing, now - record.age)
     if (record.standing === 'failed') this.#events.push({ type: 'failed', member })
+  }
+
+  #full(now: Millis): boolean {
+    const { membersMax } = this.#config
+    if (this.members.size < membersMax) return false
+    this.#repeats.forget()
+    this.#events.warn(`there are ${membersMax} members already; whoever else comes is not taken in`, now)
+    return true
   }
 
   #takeAlive(known: Entry | undefined, news: AliveNews, now: Millis): Arrival | undefined {

@@ -60,6 +60,8 @@ export class Pool {
   largestDatagram = 0
   /** Frames that tell a whole table. */
   stateFrames = 0
+  /** Sees all that is sent. */
+  onPacket: (bytes: Uint8Array) => void = () => {}
   readonly processes: Process[] = []
   readonly #due: Due[] = []
   #order = 0
@@ -200,6 +202,7 @@ export class Pool {
     for (const event of events) process.events.push({ at: this.now, event })
     for (const { to, bytes } of datagrams) this.#datagram(process, to, bytes)
     for (const { to, replyTo, bytes } of frames) {
+      this.onPacket(bytes)
       if (decodePacket(bytes).some(({ type }) => type === 'state')) this.stateFrames++
       if (to === undefined) this.#deliver(process, replyTo as Process, bytes, process)
       else this.#frame(process, to, bytes)
@@ -208,6 +211,7 @@ export class Pool {
 
   #datagram(from: Process, to: Address, bytes: Uint8Array): void {
     this.datagramsSent++
+    this.onPacket(bytes)
     this.largestDatagram = Math.max(this.largestDatagram, bytes.length)
     if (this.random.chance(this.weather.loss)) return
     const copies = this.random.chance(this.weather.repeat) ? 2 : 1
