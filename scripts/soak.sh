@@ -5,6 +5,8 @@
 #   scripts/soak.sh sim [SEEDS]       whole replicas on simulated disks and networks (default 5,000)
 #   scripts/soak.sh agents [SEEDS]    whole agents under faults, with their clients (default 500)
 #   scripts/soak.sh gossip [SEEDS]    random trouble among members (default 2,000)
+#   scripts/soak.sh swarm [MINUTES]    a thousand members: crashes, what each sends, and so many minutes of loss and pauses (default 60)
+#   scripts/soak.sh fuzz-gossip [N]    so many packets that nobody should send (default 10,000,000)
 #   scripts/soak.sh processes [N]     the tests of whole processes, N times over (default 10)
 #   scripts/soak.sh faults [SECONDS]   three processes with a fault proxy between them, their history checked (default 600)
 #   scripts/soak.sh cuts [N]           one of three Docker hosts cut off and healed, N times over (default 20; as root)
@@ -28,6 +30,12 @@ soak() {
     sim) node scripts/sim.ts --seeds "${count:-5000}" ;;
     agents) node scripts/sim.ts --profile agents --seeds "${count:-500}" ;;
     gossip) SEEDS=${count:-2000} mocha registry/src/gossip/random.test.ts ;;
+    swarm)
+      node scripts/swarm.ts --crashes 20
+      node scripts/swarm.ts --curve 10,30,100,300,1000 --minutes 3
+      node scripts/swarm.ts --minutes "${count:-60}" --loss 0,0.05,0.1,0.2 --pause 2000
+      ;;
+    fuzz-gossip) FUZZ=${count:-10000000} mocha registry/src/gossip/fuzz.test.ts ;;
     processes)
       for ((run = 1; run <= ${count:-10}; run++)); do
         echo "-- run $run"
@@ -47,7 +55,7 @@ soak() {
       ;;
     all) for each in raft sim agents gossip processes faults properties; do soak "$each"; done ;;
     *)
-      echo "scripts/soak.sh: expected raft, sim, agents, gossip, processes, faults, cuts, explore, seeded, properties or all, received \"$name\"" >&2
+      echo "scripts/soak.sh: expected raft, sim, agents, gossip, swarm, fuzz-gossip, processes, faults, cuts, explore, seeded, properties or all, received \"$name\"" >&2
       exit 2
       ;;
   esac
