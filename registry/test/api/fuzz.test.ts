@@ -42,6 +42,10 @@ const endpoints = [
   '/v1/session/node/',
   '/v1/session/list',
   '/v1/txn',
+  '/v1/coordinate/datacenters',
+  '/v1/coordinate/nodes',
+  '/v1/coordinate/node/',
+  '/v1/coordinate/update',
   '/v1/nothing/',
   '/',
 ]
@@ -108,6 +112,10 @@ const field = fc.constantFrom(
   'Interval',
   'HTTP',
   'Weights',
+  'Coord',
+  'Vec',
+  'Error',
+  'Height',
   'TaggedAddresses',
   'Status',
   'Output',
@@ -178,6 +186,7 @@ describe('whatever is asked', () => {
       '/v1/agent/check/update/x',
       '/v1/catalog/register',
       '/v1/catalog/deregister',
+      '/v1/coordinate/update',
     )
     await fc.assert(
       fc.asyncProperty(path, body, (at, sent) => answersWell(node, 'PUT', at, sent)),
