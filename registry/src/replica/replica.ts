@@ -35,6 +35,7 @@ import { Addresses } from './addresses.ts'
 import { Applier, entryOverhead } from './applier.ts'
 import type { Bookmark } from './bookmark.ts'
 import { explained } from './disk-errors.ts'
+import { Foreign } from './foreign.ts'
 import type { StateMachine } from './machine.ts'
 import { expectHeardMajority, isHeardMajority } from './majority.ts'
 import { logEvent, logFollower } from './news.ts'
@@ -44,7 +45,7 @@ import { restoreFromDisk } from './restore.ts'
 import type { SnapshotFile, Snapshots } from './snapshots.ts'
 import { type ReplicaStatus, type ServerState, statusOf } from './status.ts'
 import { SnapshotReceiver, SnapshotSender } from './transfer.ts'
-import { Arrivals, Proposed, Unsettled, type Waiter } from './waiting.ts'
+import { Arrivals, Confirmations, Proposed, Unsettled, type Waiter } from './waiting.ts'
 import type { Wal } from './wal.ts'
 import { decodeFrame, encodeFrame, type Header, type ReplicaFrame } from './wire.ts'
 
@@ -83,7 +84,7 @@ export class Replica {
   readonly #reads = new Map<ReadId, Waiter<Index>>()
   #nextRead: ReadId = 1
   /** Changes of the servers that wait for a majority of those that are left to answer. */
-  readonly #confirming = new Set<Waiter<void> & { isOver(): boolean; deadline: Millis }>()
+  readonly #confirming = new Confirmations()
   #transferring: { resolve: (done: boolean) => void; deadline: Millis }[] = []
 
   #toSave: Ready[] = []
@@ -96,8 +97,7 @@ export class Replica {
   /** Snapshots that did not verify where they were sent to: there must be a new one before they may go. */
   readonly #suspects = new Set<SnapshotFile>()
 
-  /** Servers of other clusters that were spoken of already. */
-  readonly #foreign = new Set<string>()
+  readonly #foreign: Foreign
 
   #turnAsked = false
   #offerAsked = false
@@ -125,6 +125,7 @@ export class Replica {
   ) {
     const { wal, snapshots, snapshot, hardState, entries, bookmark, commit } = restored
     this.#io = io
+    this.#foreign = new Foreign(io.log)
     this.#repeats = new Repeats(io.log)
     this.#machine = machine
     this.#options = options
@@ -276,23 +277,14 @@ export class Replica {
       expectHeardMajority(this.#raft.configuration, change, heard, within)
     expect((id) => this.hears(id))
     const answered = (id: ServerId) => this.#raft.answeredRoundOf(id) > round
-    const isOver = () => this.#raft.term !== term || isHeardMajority(this.#raft.configuration, change, answered)
+    const leads = () => this.#raft.role === 'leader' && this.#raft.term === term
+    const isOver = () => !leads() || isHeardMajority(this.#raft.configuration, change, answered)
     if (isOver()) return
     // It begins a round at once.
     this.readIndex().catch(() => {})
-    await new Promise<void>((resolve, reject) => {
-      this.#confirming.add({ isOver, resolve, reject, deadline: this.#io.clock.now() + within })
-    })
+    await this.#confirming.until(isOver, this.#io.clock.now() + within)
     this.#mustRun()
-    if (this.#raft.term === term) expect(answered)
-  }
-
-  #confirm(now: Millis): void {
-    for (const waiter of this.#confirming) {
-      if (!waiter.isOver() && now < waiter.deadline) continue
-      this.#confirming.delete(waiter)
-      waiter.resolve()
-    }
+    if (leads()) expect(answered)
   }
 
   /** Leader: this server answered lately, for as long as we would go on leading without a majority's answers. */
@@ -400,7 +392,7 @@ export class Replica {
       this.#io.log('debug', 'raft', 'dropped a frame meant for another server', { to: header.to, from: header.from })
       return
     }
-    if (this.#isForeign(header)) return
+    if (this.#foreign.is(header, this.#raft.configuration.cluster)) return
     this.#addresses.learn(header.from, header.address)
     this.#guard(() => {
       switch (frame.kind) {
@@ -511,7 +503,7 @@ export class Replica {
       for (let ready = this.#raft.ready(now); ready !== undefined; ready = this.#raft.ready(now)) this.#take(ready, now)
       this.#beginSave(now)
       this.#snapshotWhenDue()
-      this.#confirm(now)
+      this.#confirming.look(now)
       this.#tell()
     })
     this.#turning = false
@@ -674,26 +666,6 @@ export class Replica {
     this.#io.network.frame('rpc', address, encodeFrame(header, frame))
   }
 
-  /** Of another cluster, or of this one as it was before it was recovered: its log is a different history. */
-  #isForeign({ from, address, cluster }: Header): boolean {
-    const ours = this.#raft.configuration.cluster
-    if (cluster === undefined || cluster === '' || ours === '' || cluster === ours) return false
-    const known = `${from} ${cluster}`
-    if (!this.#foreign.has(known)) {
-      if (this.#foreign.size >= foreignMax) this.#foreign.clear()
-      this.#foreign.add(known)
-      this.#io.log(
-        'warn',
-        'raft',
-        `server ${address} (${from}) is of cluster ${cluster}, not of ours: it is not listened to`,
-        {
-          cluster: ours,
-        },
-      )
-    }
-    return true
-  }
-
   #warnOfStranger({ from, cluster }: Header, message: Message): void {
     if (message.type !== 'voteReply' || message.pre || cluster !== '') return
     const { role, term } = this.#raft
@@ -772,8 +744,7 @@ export class Replica {
     this.#savedWaiters = []
     for (const { resolve } of this.#transferring) resolve(false)
     this.#transferring = []
-    for (const { reject } of this.#confirming) reject(reason())
-    this.#confirming.clear()
+    this.#confirming.rejectAll(reason)
   }
 
   // --- what is told
@@ -800,9 +771,6 @@ export class Replica {
 
 /** The bookmark of the commit index is at most so old while the log grows. */
 const bookmarkInterval: Millis = 1000
-
-/** Who is of another cluster is said again after so many others. */
-const foreignMax = 100
 
 /** How much of the last snapshot's size the entries since then must have for the next. */
 const snapshotShare = 0.25
