@@ -196,7 +196,8 @@ export class Peers {
       asked.resolve(value)
       return
     }
-    const [name, message] = failure.map(String) as [string, string]
+    // What makes no text makes String throw, and whoever throws here ends the agent.
+    const [name = '', message = ''] = failure.map((each) => (typeof each === 'string' ? each : ''))
     const Type = travelling.get(name)
     if (name === 'NotLeader') asked.reject(new errors.NotLeader())
     else asked.reject(Type === undefined ? new Error(`${asked.to}: ${message}`) : new Type(message))
