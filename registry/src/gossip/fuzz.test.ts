@@ -11,17 +11,17 @@ describe('fuzzed gossip', () => {
     let settled = 0
     const onSome = (done: number) => {
       const resident = Math.round(memoryUsage.rss() / 2 ** 20)
-      if (done === 1_000_000) settled = resident
+      if (done * 2 >= inputs && settled === 0) settled = resident
       if (done % 1_000_000 === 0) console.log(`      ${done} inputs, ${resident} MiB resident`)
     }
     const { members, sent, warnings } = fuzzGossip(Number(env.SEED ?? 1), inputs, onSome)
     assert.ok(members <= 200, `${members}`)
     // It took part in what was said to it.
     assert.ok(members > 20 && sent > inputs / 100 && warnings > 0, `${members} ${sent} ${warnings}`)
-    if (settled > 0) {
+    if (inputs >= 1_000_000) {
       const resident = Math.round(memoryUsage.rss() / 2 ** 20)
       console.log(`      ${inputs} inputs, ${members} members, ${sent} packets sent, ${warnings} warnings`)
-      assert.ok(resident < settled + 100, `${settled} MiB after a million inputs, ${resident} MiB now`)
+      assert.ok(resident < settled + 50, `${settled} MiB after half of the inputs, ${resident} MiB now`)
     }
   })
 
