@@ -11,7 +11,8 @@
 import { crc32 } from 'node:zlib'
 import { TooNew } from '../errors.ts'
 import type { Disk } from '../io/io.ts'
-import type { Index, Term } from '../model.ts'
+import type { Index, Millis, Term } from '../model.ts'
+import type { Raft } from '../raft/raft.ts'
 
 export const bookmarkFile = 'raft/commit'
 /** With the format's version, one digit, in place of the 0. */
@@ -77,6 +78,53 @@ export class Bookmark {
     this.#count = count
     this.index = index
     this.term = term
+  }
+}
+
+/** The bookmark is at most so old while the log grows. */
+const bookmarkInterval: Millis = 1000
+
+/** Keeps the bookmark up with the log, one write at a time. */
+export class BookmarkKeeper {
+  readonly #bookmark: Bookmark
+  readonly #raft: Raft
+  readonly #failed: (error: unknown) => void
+  #due: Millis
+  #underWay: Promise<void> | undefined
+
+  constructor(bookmark: Bookmark, raft: Raft, now: Millis, failed: (error: unknown) => void) {
+    this.#bookmark = bookmark
+    this.#raft = raft
+    this.#failed = failed
+    this.#due = now + bookmarkInterval
+  }
+
+  /** Not when something is committed: nobody waits for it, and a disk has better to do. */
+  tick(now: Millis): void {
+    if (now >= this.#due) this.keep(now)
+  }
+
+  /** Begins to write unless there is nothing new, or a write is under way. */
+  keep(now: Millis): void {
+    // What is committed may still be on its way to this disk.
+    const index = Math.min(this.#raft.commit, this.#raft.savedIndex)
+    const term = this.#raft.termAt(index)
+    if (index <= this.#bookmark.index || term === undefined || this.#underWay !== undefined) return
+    this.#due = now + bookmarkInterval
+    this.#underWay = this.#bookmark.keep(index, term).then(
+      () => {
+        this.#underWay = undefined
+      },
+      (error) => {
+        this.#underWay = undefined
+        this.#failed(error)
+      },
+    )
+  }
+
+  /** Resolves when nothing is being written. */
+  async idle(): Promise<void> {
+    await this.#underWay
   }
 }
 

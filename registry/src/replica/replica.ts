@@ -33,19 +33,19 @@ import type {
 import { Raft, type RaftOptions, raftOptionsDefault } from '../raft/raft.ts'
 import { Addresses } from './addresses.ts'
 import { Applier, entryOverhead } from './applier.ts'
-import type { Bookmark } from './bookmark.ts'
+import { BookmarkKeeper } from './bookmark.ts'
+import { Confirming } from './confirming.ts'
 import { explained } from './disk-errors.ts'
-import { Foreign } from './foreign.ts'
 import type { StateMachine } from './machine.ts'
-import { expectHeardMajority, isHeardMajority } from './majority.ts'
 import { logEvent, logFollower } from './news.ts'
 import { type ReplicaOptions, replicaOptionsDefault } from './options.ts'
 import type { WalRecord } from './records.ts'
 import { restoreFromDisk } from './restore.ts'
-import type { SnapshotFile, Snapshots } from './snapshots.ts'
+import { Snapshotting } from './snapshotting.ts'
 import { type ReplicaStatus, type ServerState, statusOf } from './status.ts'
+import { Strangers } from './strangers.ts'
 import { SnapshotReceiver, SnapshotSender } from './transfer.ts'
-import { Arrivals, Confirmations, Proposed, Unsettled, type Waiter } from './waiting.ts'
+import { Arrivals, Proposed, Unsettled, type Waiter } from './waiting.ts'
 import type { Wal } from './wal.ts'
 import { decodeFrame, encodeFrame, type Header, type ReplicaFrame } from './wire.ts'
 
@@ -64,10 +64,7 @@ export class Replica {
   readonly #machine: StateMachine
   readonly #options: Required<ReplicaOptions>
   readonly #wal: Wal
-  readonly #snapshots: Snapshots
-  readonly #bookmark: Bookmark
-  #bookmarkDue: Millis
-  #bookmarking: Promise<void> | undefined
+  readonly #bookmark: BookmarkKeeper
   readonly #raft: Raft
   readonly #sender: SnapshotSender
   readonly #receiver: SnapshotReceiver
@@ -83,21 +80,15 @@ export class Replica {
   readonly #arrivals = new Arrivals()
   readonly #reads = new Map<ReadId, Waiter<Index>>()
   #nextRead: ReadId = 1
-  /** Changes of the servers that wait for a majority of those that are left to answer. */
-  readonly #confirming = new Confirmations()
+  readonly #confirming: Confirming
   #transferring: { resolve: (done: boolean) => void; deadline: Millis }[] = []
 
   #toSave: Ready[] = []
   #save: { since: Millis; done: Promise<void> } | undefined
   #savedWaiters: Waiter<void>[] = []
   readonly #applier: Applier
-  #snapshotting: Promise<void> | undefined
-  /** When the last snapshot was begun. */
-  #snapshotAt: Millis = Number.NEGATIVE_INFINITY
-  /** Snapshots that did not verify where they were sent to: there must be a new one before they may go. */
-  readonly #suspects = new Set<SnapshotFile>()
-
-  readonly #foreign: Foreign
+  readonly #snapshotting: Snapshotting
+  readonly #strangers: Strangers
 
   #turnAsked = false
   #offerAsked = false
@@ -125,14 +116,10 @@ export class Replica {
   ) {
     const { wal, snapshots, snapshot, hardState, entries, bookmark, commit } = restored
     this.#io = io
-    this.#foreign = new Foreign(io.log)
     this.#repeats = new Repeats(io.log)
     this.#machine = machine
     this.#options = options
     this.#wal = wal
-    this.#snapshots = snapshots
-    this.#bookmark = bookmark
-    this.#bookmarkDue = io.clock.now() + bookmarkInterval
     const raftOptions: RaftOptions = {
       ...raftOptionsDefault,
       id: options.id,
@@ -145,6 +132,7 @@ export class Replica {
     this.#addresses = new Addresses({ id: options.id, address: options.address }, io.log)
     this.#addresses.learnAll(this.#raft.configuration)
     const failed = (error: unknown) => this.#halt(error)
+    this.#bookmark = new BookmarkKeeper(bookmark, this.#raft, io.clock.now(), failed)
     this.#applier = new Applier(
       io,
       { machine, snapshots, start: snapshot },
@@ -167,8 +155,7 @@ export class Replica {
       send: (to, frame) => this.#send(to, frame),
       ended: (to, ok, snapshot, damaged) => {
         const { mark } = snapshot
-        // What we sent does not verify there: what we have on disk may be damaged, and a new one is needed.
-        if (damaged) this.#suspects.add(snapshot)
+        if (damaged) this.#snapshotting.suspect(snapshot)
         this.#io.log(
           ok ? 'info' : 'warn',
           'raft',
@@ -181,6 +168,18 @@ export class Replica {
         this.#askTurn()
       },
     })
+    this.#snapshotting = new Snapshotting({
+      io,
+      machine,
+      raft: this.#raft,
+      wal,
+      snapshots,
+      applier: this.#applier,
+      options,
+      inUse: () => this.#sender.files,
+      ended: () => this.#ended !== undefined,
+      failed,
+    })
     this.#receiver = new SnapshotReceiver({
       disk: io.disk,
       snapshots,
@@ -188,6 +187,21 @@ export class Replica {
       send: (to, frame) => this.#send(to, frame),
       committed: () => this.#raft.commit,
       arrived: (from, message) => this.#step(from, message),
+    })
+    this.#confirming = new Confirming({
+      raft: this.#raft,
+      within: options.electionTimeoutMin,
+      now: () => io.clock.now(),
+      hears: (id) => this.hears(id),
+      beginRound: () => {
+        this.readIndex().catch(() => {})
+      },
+    })
+    this.#strangers = new Strangers({
+      log: io.log,
+      raft: this.#raft,
+      address: options.address,
+      addressOf: (id) => this.#addresses.text(id),
     })
     this.status = statusOf({
       raft: this.#raft,
@@ -254,8 +268,9 @@ export class Replica {
     if (this.#raft.role !== 'leader') throw this.#notLeader()
     if (change.type === 'add') parseAddress(change.address)
     const busy = () => new Busy('another membership change, or a change of leader, is not finished yet')
-    if (this.#confirming.size > 0) throw busy()
-    await this.#expectMajorityAfter(change)
+    if (this.#confirming.busy) throw busy()
+    await this.#confirming.majorityAfter(change)
+    this.#mustRun()
     if (this.#raft.role !== 'leader') throw this.#notLeader()
     const index = this.#raft.changeServers(change)
     if (index === undefined) throw busy()
@@ -264,27 +279,6 @@ export class Replica {
       this.#askTurn()
     })
     return committed.index
-  }
-
-  /**
-   * What was heard a moment ago may be dead since: those that are left have to answer once more, to a round of heartbeats
-   * that begins now. @throws MajorityUnheard; NotLeader, Stopped
-   */
-  async #expectMajorityAfter(change: ServerChange): Promise<void> {
-    const within = this.#options.electionTimeoutMin
-    const { round, term } = this.#raft
-    const expect = (heard: (id: ServerId) => boolean) =>
-      expectHeardMajority(this.#raft.configuration, change, heard, within)
-    expect((id) => this.hears(id))
-    const answered = (id: ServerId) => this.#raft.answeredRoundOf(id) > round
-    const leads = () => this.#raft.role === 'leader' && this.#raft.term === term
-    const isOver = () => !leads() || isHeardMajority(this.#raft.configuration, change, answered)
-    if (isOver()) return
-    // It begins a round at once.
-    this.readIndex().catch(() => {})
-    await this.#confirming.until(isOver, this.#io.clock.now() + within)
-    this.#mustRun()
-    if (leads()) expect(answered)
   }
 
   /** Leader: this server answered lately, for as long as we would go on leading without a majority's answers. */
@@ -392,12 +386,12 @@ export class Replica {
       this.#io.log('debug', 'raft', 'dropped a frame meant for another server', { to: header.to, from: header.from })
       return
     }
-    if (this.#foreign.is(header, this.#raft.configuration.cluster)) return
+    if (this.#strangers.isForeign(header)) return
     this.#addresses.learn(header.from, header.address)
     this.#guard(() => {
       switch (frame.kind) {
         case 'message':
-          this.#warnOfStranger(header, frame.message)
+          this.#strangers.warn(header, frame.message)
           this.#step(header.from, frame.message)
           break
         case 'chunk':
@@ -422,7 +416,7 @@ export class Replica {
       const late = this.#transferring.filter(({ deadline }) => now >= deadline)
       this.#transferring = this.#transferring.filter(({ deadline }) => now < deadline)
       for (const { resolve } of late) resolve(false)
-      if (now >= this.#bookmarkDue) this.#keepCommit(now)
+      this.#bookmark.tick(now)
       this.#repeats.tick(now)
     })
     this.#turn()
@@ -445,12 +439,12 @@ export class Replica {
     this.#rejectAll(() => new Stopped('this server is stopping'))
     try {
       while (this.#save !== undefined) await this.#save.done
-      await this.#snapshotting
+      await this.#snapshotting.idle()
       await this.#receiver.idle()
-      await this.#bookmarking
+      await this.#bookmark.idle()
       if (this.#ended === undefined) await this.#wal.close()
-      if (this.#ended === undefined) this.#keepCommit(this.#io.clock.now())
-      await this.#bookmarking
+      if (this.#ended === undefined) this.#bookmark.keep(this.#io.clock.now())
+      await this.#bookmark.idle()
     } catch (error) {
       this.#io.log('error', 'raft', 'the log could not be closed', { error: String(error) })
     }
@@ -502,7 +496,7 @@ export class Replica {
       this.#offer(now)
       for (let ready = this.#raft.ready(now); ready !== undefined; ready = this.#raft.ready(now)) this.#take(ready, now)
       this.#beginSave(now)
-      this.#snapshotWhenDue()
+      if (this.#stopping === undefined) this.#snapshotting.look()
       this.#confirming.look(now)
       this.#tell()
     })
@@ -577,81 +571,6 @@ export class Replica {
     this.#turn()
   }
 
-  // --- snapshots
-
-  #snapshotWhenDue(): void {
-    const base = this.#snapshots.newest?.mark.index ?? 0
-    // A large state is not written anew for a few entries: reading those at a start is quicker than what it would cost now.
-    const worthwhile = this.#applier.bytes >= (this.#snapshots.newest?.size ?? 0) * snapshotShare
-    const count = this.#applier.index - base
-    const { snapshotEntries, snapshotInterval } = this.#options
-    const rested =
-      this.#io.clock.now() - this.#snapshotAt >= snapshotInterval || count >= manySnapshotEntries * snapshotEntries
-    const due =
-      this.#suspects.size > 0 ||
-      (count >= snapshotEntries && worthwhile && rested) ||
-      this.#applier.bytes >= this.#options.snapshotBytes
-    const older = this.#applier.index < base || (this.#applier.index === base && this.#suspects.size === 0)
-    if (!due || older || this.#snapshotting !== undefined || this.#stopping !== undefined) return
-    // The committed configuration is the one at the applied index, and the snapshot says nothing that this disk's term
-    // and log do not know yet.
-    if (!this.#applier.idle || this.#raft.savedIndex < this.#applier.index) return
-    this.#snapshotAt = this.#io.clock.now()
-    this.#snapshotting = this.#snapshot().then(
-      () => {
-        this.#snapshotting = undefined
-      },
-      (error) => {
-        this.#snapshotting = undefined
-        this.#halt(error)
-      },
-    )
-  }
-
-  async #snapshot(): Promise<void> {
-    const mark = this.#raft.markAt(this.#applier.index)
-    const suspects = [...this.#suspects]
-    this.#suspects.clear()
-    const averageBytes = this.#applier.bytes / Math.max(1, mark.index - (this.#snapshots.newest?.mark.index ?? 0))
-    this.#applier.bytes = 0
-    await this.#snapshots.write(mark, this.#machine.snapshot())
-    if (this.#ended !== undefined) return
-    this.#io.log('info', 'raft', `Snapshot to ${mark.index} complete`, { term: mark.term })
-    const trailing = Math.min(
-      this.#options.trailingEntries,
-      Math.floor(this.#options.snapshotBytes / Math.max(averageBytes, entryOverhead)),
-    )
-    this.#raft.compact(mark, trailing)
-    for (const suspect of suspects) {
-      const damage = await this.#snapshots.recheck(suspect)
-      if (damage === undefined) continue
-      this.#io.log('error', 'raft', `damage on the disk: ${damage.reason}; a new snapshot has taken its place`, {
-        kept: damage.kept,
-      })
-    }
-    await this.#snapshots.prune(this.#sender.files)
-    // The log on disk goes back to the older snapshot, or to its beginning: should the newer be damaged, nothing is lost.
-    await this.#wal.compact(this.#snapshots.heldTwice + 1)
-  }
-
-  /** Not when something is committed: nobody waits for it, and a disk has better to do. */
-  #keepCommit(now: Millis): void {
-    // What is committed may still be on its way to this disk.
-    const index = Math.min(this.#raft.commit, this.#raft.savedIndex)
-    const term = this.#raft.termAt(index)
-    if (index <= this.#bookmark.index || term === undefined || this.#bookmarking !== undefined) return
-    this.#bookmarkDue = now + bookmarkInterval
-    this.#bookmarking = this.#bookmark.keep(index, term).then(
-      () => {
-        this.#bookmarking = undefined
-      },
-      (error) => {
-        this.#bookmarking = undefined
-        this.#halt(error)
-      },
-    )
-  }
-
   // --- the others
 
   #send(to: ServerId, frame: ReplicaFrame): void {
@@ -664,14 +583,6 @@ export class Replica {
       cluster: this.#raft.configuration.cluster,
     }
     this.#io.network.frame('rpc', address, encodeFrame(header, frame))
-  }
-
-  #warnOfStranger({ from, cluster }: Header, message: Message): void {
-    if (message.type !== 'voteReply' || message.pre || cluster !== '') return
-    const { role, term } = this.#raft
-    if (term !== message.term || (role !== 'candidate' && role !== 'leader')) return
-    const remote = this.#addresses.text(from)
-    this.#io.log('warn', 'raft', `Remote peer ${remote} does not have local node ${this.#options.address} as a peer`)
   }
 
   #onEvent(event: RaftEvent): void {
@@ -768,15 +679,6 @@ export class Replica {
     for (const onChange of [...this.#subscribers]) onChange()
   }
 }
-
-/** The bookmark of the commit index is at most so old while the log grows. */
-const bookmarkInterval: Millis = 1000
-
-/** How much of the last snapshot's size the entries since then must have for the next. */
-const snapshotShare = 0.25
-
-/** So many times the entries for a snapshot make one without waiting: they are all in memory. */
-const manySnapshotEntries = 8
 
 /** What fits in a frame with all that may be around it. */
 const entryBytesMax = 4 * 1024 * 1024

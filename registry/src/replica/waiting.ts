@@ -1,5 +1,5 @@
 /** Promises for what the log will bring: proposals, confirmed reads, and indexes to be applied; and how much is under way. */
-import type { Index, Millis, Term } from '../model.ts'
+import type { Index, Term } from '../model.ts'
 
 export interface Waiter<T> {
   resolve(value: T): void
@@ -122,31 +122,5 @@ export class Unsettled {
       done++
     }
     if (done > 0) this.#batches.splice(0, done)
-  }
-}
-
-/** Waits for something that shows at a turn of the loop, or for the end of its time: whoever waited looks what came of it. */
-export class Confirmations {
-  readonly #waiters = new Set<Waiter<void> & { isOver(): boolean; deadline: Millis }>()
-
-  get size(): number {
-    return this.#waiters.size
-  }
-
-  until(isOver: () => boolean, deadline: Millis): Promise<void> {
-    return new Promise((resolve, reject) => this.#waiters.add({ isOver, deadline, resolve, reject }))
-  }
-
-  look(now: Millis): void {
-    for (const waiter of this.#waiters) {
-      if (!waiter.isOver() && now < waiter.deadline) continue
-      this.#waiters.delete(waiter)
-      waiter.resolve()
-    }
-  }
-
-  rejectAll(reason: () => Error): void {
-    for (const { reject } of this.#waiters) reject(reason())
-    this.#waiters.clear()
   }
 }

@@ -214,10 +214,9 @@ export const bugs: readonly SeededBug[] = [
     hunters: ['replicas'],
     edits: [
       {
-        file: 'replica/replica.ts',
-        find: 'await this.#snapshots.write(mark, this.#machine.snapshot())\n',
-        replace:
-          'await this.#wal.compact(mark.index + 1)\n    await this.#snapshots.write(mark, this.#machine.snapshot())\n',
+        file: 'replica/snapshotting.ts',
+        find: 'await snapshots.write(mark, machine.snapshot())\n',
+        replace: 'await wal.compact(mark.index + 1)\n    await snapshots.write(mark, machine.snapshot())\n',
       },
     ],
   },
@@ -227,9 +226,9 @@ export const bugs: readonly SeededBug[] = [
     hunters: ['replicas'],
     edits: [
       {
-        file: 'replica/replica.ts',
-        find: 'async #snapshot(): Promise<void> {\n    const mark = this.#raft.markAt(this.#applier.index)',
-        replace: 'async #snapshot(): Promise<void> {\n    const mark = this.#raft.markAt(this.#applier.index - 1)',
+        file: 'replica/snapshotting.ts',
+        find: 'const mark = raft.markAt(applier.index)',
+        replace: 'const mark = raft.markAt(applier.index - 1)',
       },
     ],
   },
