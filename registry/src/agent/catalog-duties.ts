@@ -29,6 +29,7 @@ export function catalogDuties({ datacenter, members, view, self, gone }: Catalog
     if (member.tags.dc !== datacenter) continue
     names.add(member.name.toLowerCase())
     const known = view.node(member.name).value
+    if (isTaken(known, member, members)) continue
     const mine = member.tags.id === self
     if (member.status === 'left' && !mine) {
       if (known !== undefined) {
@@ -66,6 +67,17 @@ export function catalogDuties({ datacenter, members, view, self, gone }: Catalog
 }
 
 type Known = ReturnType<View['node']>['value']
+
+/**
+ * To gossip "web" and "Web" are two names, to the catalog and to DNS they are one: the first that lives keeps it, and the
+ * other is told so when it registers.
+ */
+function isTaken(known: Known, member: Member, members: readonly Member[]): boolean {
+  if (known === undefined || known.node.id === member.tags.id) return false
+  const holds = ({ name, tags }: Member) =>
+    tags.id === known.node.id && name !== member.name && name.toLowerCase() === member.name.toLowerCase()
+  return members.some((other) => holds(other) && isLive(other))
+}
 
 function said(known: Known, member: Member, healthy: boolean): boolean {
   const health = known?.checks.find(({ id }) => id === serfHealthId)

@@ -82,6 +82,20 @@ describe('the leader', () => {
     assert.equal(store.nodeById('x')?.name, 'host2', 'it was renamed')
   })
 
+  it('of two names that differ in capitals the first that lives keeps its node, whatever becomes of the other', () => {
+    const store = new Store()
+    const web = member('web1', { server: false })
+    const other = member('Web1', { id: 'id-other', server: false, address: { host: '10.0.0.9', port: 8301 } })
+    const host = member('host1')
+    perform(store, situation([host, web]))
+    for (const status of ['alive', 'failed', 'left'] as const) {
+      assert.deepEqual(perform(store, situation([{ ...other, status }, host, web])), [])
+    }
+    assert.equal(store.node('web1').value?.node.id, 'id-web1')
+    perform(store, situation([other, host, { ...web, status: 'left' }]))
+    assert.equal(store.node('web1').value?.node.id, 'id-other')
+  })
+
   it('a service `consul` of an agent that is no server is not its business', () => {
     const store = new Store()
     const host = member('host2', { server: false })

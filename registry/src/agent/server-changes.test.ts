@@ -132,6 +132,16 @@ describe('the configuration of servers', () => {
     assert.equal(store.node('host2').value?.node.id, 'id-new')
   })
 
+  it('a server whose name is that of another in capitals does not take its place while that one lives', () => {
+    const store = new Store()
+    const members = [member('host1'), member('host2'), member('host3')]
+    const now = situation(members)
+    perform(store, now)
+    const other = member('HOST2', { id: 'id-other', address: { host: '10.0.0.9', port: 8301 } })
+    const statuses = new Map([['id-other', { applied: 1000, cluster: '' }]])
+    assert.deepEqual(perform(store, { ...now, members: [other, ...members], statuses }), [])
+  })
+
   it('a server that left leaves the configuration; one that failed stays in it', () => {
     const now = situation([member('host1'), member('host2'), member('host3')])
     const members = [member('host1'), member('host2', { status: 'left' }), member('host3', { status: 'failed' })]

@@ -146,6 +146,8 @@ function* arrivals(situation: ServerSituation): Generator<ServerDuty> {
       ({ id, address: theirs }) =>
         id !== server.id && (theirs === address || view.nodeById(id)?.name.toLowerCase() === member.name.toLowerCase()),
     )
+    // One that lives elsewhere has the same name but for capitals.
+    if (former !== undefined && former.address !== address && lives(members, datacenter, former)) continue
     if (former !== undefined && former.id !== self) {
       yield {
         log: `removing server ${former.address} (${former.id}): ${server.name} replaces it`,
