@@ -15,7 +15,7 @@ type Field = 'format' | 'id' | 'members' | 'wan' | 'left' | 'cluster' | 'voters'
 
 export interface NodeFile {
   readonly id: NodeId
-  /** `host:port` of LAN members. */
+  /** `host:port` of LAN members, our own last. */
   readonly members: string[]
   /** Servers of other datacenters. */
   readonly wan: WanAddress[]

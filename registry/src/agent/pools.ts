@@ -140,14 +140,14 @@ export class Pools {
 
   /** How many members this agent knew before it was stopped; 0 for a fresh one. */
   get knownBefore(): number {
-    return this.#options.nodeFile.members.length
+    return this.#addressesBefore().length
   }
 
   /** Asks the members of former times for their company until one answers, or somebody else was found. */
   async rejoin(): Promise<void> {
     void this.#wanJoins?.rejoin()
-    const { io, deadlines, nodeFile } = this.#options
-    const known = nodeFile.members
+    const { io, deadlines } = this.#options
+    const known = this.#addressesBefore()
     while (known.length > 0 && !this.#stopped && !this.#left) {
       const joined = await this.join(known, 'lan').catch(() => 0)
       if (joined > 0 || this.others().length > 0) {
@@ -212,6 +212,12 @@ export class Pools {
     }
   }
 
+  /** Where somebody else may be. An agent that has come to the address of another would find itself there, and be content. */
+  #addressesBefore(): string[] {
+    const { nodeFile, agent } = this.#options
+    return nodeFile.members.filter((address) => address !== addressText(agent.advertise.lan))
+  }
+
   /** The first ones at once, what changes later a little later, and when the agent stops. */
   #keepMembers(): void {
     const { io, deadlines, nodeFile } = this.#options
@@ -233,7 +239,9 @@ export class Pools {
     // Servers first: they stay longest.
     const rank = (member: Member) => Number(serverOf(member, this.#options.agent.datacenter) === undefined)
     const kept = others.sort((a, b) => rank(a) - rank(b)).slice(0, membersKept)
-    void this.#options.nodeFile.keepMembers(kept.map(({ address }) => addressText(address)))
+    // Our own, too: when all have come to other addresses, another may be where we were.
+    const addresses = [...kept.map(({ address }) => address), this.#options.agent.advertise.lan]
+    void this.#options.nodeFile.keepMembers(addresses.map(addressText))
   }
 
   #logRefuted(pool: Pool, name: string): void {

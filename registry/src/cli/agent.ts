@@ -2,6 +2,7 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { Agent, type AgentOptions } from '../agent/agent.ts'
+import { isLive } from '../agent/pools.ts'
 import { dnsDefaults } from '../dns/options.ts'
 import { dnsServer } from '../dns/server.ts'
 import { Refused } from '../errors.ts'
@@ -338,13 +339,20 @@ async function retryJoin({ pool, addresses, interval, max }: Retry, agent: Agent
   const attempted = () => {
     if (pool === 'lan') agent.joined()
   }
+  let alone = false
   for (let attempt = 1; addresses.length > 0; attempt++) {
     try {
       if (attempt === 1) log('info', 'agent', `Joining ${cluster}...`)
       const joined = await agent.join(addresses, pool)
-      log('info', 'agent', `Join ${pool === 'lan' ? '' : '-wan '}completed. Synced with ${joined} initial agents`)
       attempted()
-      break
+      const words = `Join ${pool === 'lan' ? '' : '-wan '}completed. Synced with ${joined} initial agents`
+      // The same list is often given to every host, and then this one always answers itself.
+      const others = agent.members(pool).filter(isLive).length > 1
+      if (others || !alone)
+        log('info', 'agent', others ? words : `${words}, only this one; asking on until another is there`)
+      if (others || (max > 0 && attempt >= max)) break
+      alone = true
+      await pause(interval)
     } catch (error) {
       attempted()
       const reason = (error as Error).message.trimEnd()
@@ -355,11 +363,13 @@ async function retryJoin({ pool, addresses, interval, max }: Retry, agent: Agent
       // Hosts are often started together: the first attempts come soon after one another.
       const wait = Math.min(interval, 1000 * 2 ** Math.min(attempt - 1, 20))
       log('warn', 'agent', `Join ${pool === 'lan' ? '' : '-wan '}failed: ${reason}, retrying in ${wait / 1000}s`)
-      await new Promise((resolve) => setTimeout(resolve, wait).unref())
+      await pause(wait)
     }
   }
   return new Promise(() => {})
 }
+
+const pause = (wait: Millis) => new Promise((resolve) => setTimeout(resolve, wait).unref())
 
 /** SIGINT and SIGTERM, from the very start on: the first process of a container gets no signal that it does not handle. */
 class Signals {

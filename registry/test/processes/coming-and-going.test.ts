@@ -39,6 +39,15 @@ describe('joining at the start', function () {
     await sees(server, client.name, 1)
   })
 
+  it('-retry-join goes on when nobody but itself is among those named yet', async () => {
+    const [server, client] = cluster.hosts as [Host, Host]
+    const agent = client.start(`-retry-join=${client.address}`, `-retry-join=${server.address}`, '-retry-interval=1s')
+    await agent.shows(/Synced with 1 initial agents, only this one; asking on until another is there/)
+    await serverOf(server)
+    await agent.shows(/Join completed\. Synced with [12] initial agents\n/)
+    await sees(server, client.name, 1)
+  })
+
   it('retry_join in a file; -retry-max attempts, and it ends with 1', async () => {
     const [host, nobody] = cluster.hosts as [Host, Host]
     const file = join(cluster.folder, 'options.json')
@@ -182,6 +191,30 @@ describe('coming back', function () {
         await sees(one, three.name, 1)
       }
       await moved.process?.signal('SIGTERM')
+    }
+  })
+
+  it('two that have come to the addresses of one another, with nobody else there', async () => {
+    const [one, two] = cluster.hosts as [Host, Host]
+    const kept = (host: Host) => readFileSync(join(host.dataDir, 'node.json'), 'utf8')
+    await one.start('-server', '-bootstrap-expect=2').shows(/Log data will now stream/)
+    two.start('-server', `-join=${one.address}`)
+    await until('a leader', async () => (await one.leader()) !== '')
+    const members = [`${one.address}:8301`, `${two.address}:8301`]
+    await until('the members on disk', () => kept(one).includes(members[1]!) && kept(two).includes(members[0]!))
+    for (const host of [one, two]) await host.process?.signal('SIGKILL')
+    const swapped = [
+      new Host(one.name, two.address, cluster.folder),
+      new Host(two.name, one.address, cluster.folder),
+    ] as const
+    cluster.hosts.push(...swapped)
+    // The first is up, and has found itself there, before the second comes.
+    await swapped[0].start('-server').shows(/Log data will now stream/)
+    await alone(swapped[0])
+    swapped[1].start('-server')
+    for (const host of swapped) {
+      await until(`both at ${host.name}`, async () => (await host.members()).length === 2, 30_000)
+      await until(`a leader at ${host.name}`, async () => (await host.leader()) !== '', 30_000)
     }
   })
 })
