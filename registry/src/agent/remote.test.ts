@@ -108,6 +108,18 @@ describe('another datacenter', () => {
     assert.deepEqual(await remote('s11').datacenters(), ['dc1', 'dc2'])
   })
 
+  it('that is lost is remembered for a second by an agent that has to ask a server of its own about it', async () => {
+    const { remote, mark, wires } = world()
+    mark('s21.dc2', 'failed')
+    const lost = { name: 'DatacenterLost', message: /all its servers have failed/ }
+    await assert.rejects(remote('c1').http('dc2', request('GET'), 0), lost)
+    mark('s21.dc2', 'alive')
+    for (const method of ['GET', 'PUT']) await assert.rejects(remote('c1').http('dc2', request(method), 0), lost)
+    assert.equal((await remote('s11').http('dc2', request('GET'), 0)).status, 200)
+    await wires.pass(1_000)
+    assert.equal((await remote('c1').http('dc2', request('GET'), 0)).status, 200)
+  })
+
   it('has another server asked when one refuses connections, for writes too: it certainly saw nothing', async () => {
     const { remote, wires, answered } = world({ dc2: 2 })
     wires.down.add('10.0.2.1:8300')

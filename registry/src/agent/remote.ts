@@ -54,6 +54,8 @@ const trialMax: Millis = 5_000
 const trialTimeout: Millis = 2_500
 /** After so long without an answer no further server is tried. */
 const tryingMax: Millis = 4_000
+/** For so long an agent that is no server believes what one of its servers said of a lost datacenter. */
+const lostFor: Millis = 1_000
 /** What a request takes besides what it waits for: the way, and a busy server. */
 const margin: Millis = 10_000
 /** Names as `-datacenter` takes them. */
@@ -80,6 +82,8 @@ export class Remote implements ElsewhereSurface {
   /** Why servers are left out, by address. */
   readonly #failed = new Map<string, string>()
   readonly #inFlight = new Map<string, number>()
+  /** On an agent that is no server: datacenters that were lost a moment ago, and why. */
+  readonly #lost = new Map<string, { until: Millis; reason: string }>()
   #answer: TravelAnswer | undefined
 
   constructor(options: RemoteOptions) {
@@ -154,13 +158,31 @@ export class Remote implements ElsewhereSurface {
   /** Ourselves, or through a server of ours. */
   async #send(errand: Errand, abandoned?: AbortSignal): Promise<unknown> {
     const { server, datacenter } = this.#options
+    if (server) return this.#counted(errand.datacenter, () => this.#there(errand, abandoned))
+    this.#expectNotLost(errand.datacenter)
     return this.#counted(errand.datacenter, () =>
-      server
-        ? this.#there(errand, abandoned)
-        : this.#asked(this.#ownServers(), datacenter, errand.repeatable, (to) =>
-            this.#requests.ask(to, 'relay', errand, errand.within + margin, abandoned),
-          ),
+      this.#asked(this.#ownServers(), datacenter, errand.repeatable, (to) => this.#relayed(to, errand, abandoned)),
     )
+  }
+
+  async #relayed(to: Address, errand: Errand, abandoned?: AbortSignal): Promise<unknown> {
+    try {
+      return await this.#requests.ask(to, 'relay', errand, errand.within + margin, abandoned)
+    } catch (error) {
+      if (error instanceof DatacenterLost) {
+        const until = this.#options.io.clock.now() + lostFor
+        this.#lost.set(errand.datacenter, { until, reason: error.message })
+      }
+      throw error
+    }
+  }
+
+  /** Clients that ask for a lost datacenter without rest are not worth a server's time. @throws DatacenterLost */
+  #expectNotLost(datacenter: string): void {
+    const lost = this.#lost.get(datacenter)
+    if (lost === undefined) return
+    if (this.#options.io.clock.now() < lost.until) throw new DatacenterLost(lost.reason)
+    this.#lost.delete(datacenter)
   }
 
   /** As a server, for ourselves or for an agent of ours that is none. */
