@@ -68,10 +68,10 @@ interface Errand {
 
 async function travel(surface: AgentSurface, options: HttpOptions, errand: Errand): Promise<Answer> {
   const { asked, method, path } = errand
+  // Understood here as well: a long poll has to be waited for.
+  const read = method === 'GET' ? readOptions(asked, options) : undefined
+  const waits = read === undefined || read.index === 0 ? 0 : (read.wait * 17) / 16
   try {
-    // Understood here as well: a long poll has to be waited for.
-    const read = method === 'GET' ? readOptions(asked, options) : undefined
-    const waits = read === undefined || read.index === 0 ? 0 : (read.wait * 17) / 16
     return await askElsewhere(surface, errand, waits)
   } catch (error) {
     if (method !== 'GET' || !indexed.test(path) || error instanceof Abandoned) throw error

@@ -176,6 +176,10 @@ describe('?dc=', () => {
     }
     assert.equal(await said('GET', '/v1/kv/x?dc=dc2&index=abc'), '400 Invalid index')
     assert.equal(await said('GET', '/v1/kv/x?dc=dc9&index=abc'), '400 Invalid index')
+    for (const dc of ['', 'dc2']) {
+      const { status, headers } = await node.ask('GET', `/v1/catalog/nodes?wait=abc&dc=${dc}`)
+      assert.deepEqual([status, headers.get('X-Consul-Index')], [400, null], dc)
+    }
     assert.equal(await said('PUT', '/v1/kv/?dc=dc2', 'v'), '400 Missing key name')
     assert.equal(await said('PUT', '/v1/kv/a?dc=dc9', 'v'), '500 No path to datacenter')
     assert.equal(await said('PUT', '/v1/kv/x?dc=dc2&cas=x', 'v'), '500 strconv.ParseUint: parsing "x": invalid syntax')
