@@ -16,7 +16,7 @@ export interface Following {
   readonly peers: string[]
   /** UUID of the cluster, '' while this node belongs to none. */
   readonly cluster: string
-  /** How long ago this node heard from the leader. */
+  /** How long ago this node heard from the leader; infinite when it never has. */
   readonly lastContact: Millis
   /** Resolves once the store holds `index`. */
   waitApplied(index: Index): Promise<void>

@@ -233,6 +233,42 @@ describe('an observer', () => {
     await stop()
   })
 
+  it('that has the state of a server without a leader does not say that it is new', async () => {
+    let contact = Number.POSITIVE_INFINITY
+    const { observer, pass, stop } = trial({
+      a: () =>
+        reply({ leader: '', leaderAddress: '', lastContact: contact, entries: observer.applied ? [] : entries(1) }),
+    })
+    assert.equal(observer.lastContact, Number.POSITIVE_INFINITY)
+    await pass(2_000)
+    assert.equal(observer.applied, 1)
+    assert.equal(observer.lastContact, Number.POSITIVE_INFINITY)
+    contact = 60_000
+    await pass(2_000)
+    assert.ok(observer.lastContact >= 60_000 && observer.lastContact < 62_000, `${observer.lastContact} ms`)
+    await stop()
+  })
+
+  it('does not get older by following a server that heard of the leader longer ago, but by its state', async () => {
+    let up = true
+    const { observer, answers, pass, stop } = trial({ a: () => (up ? reply({ lastContact: 50 }) : undefined) })
+    await pass(2_000)
+    up = false
+    answers.b = () => reply({ leader: '', leaderAddress: '', lastContact: 90_000 })
+    await pass(5_000)
+    assert.ok(observer.lastContact < 9_000, `${observer.lastContact} ms`)
+    // Of another cluster, and the only one there is.
+    const other = { cluster: 'd', leader: '', leaderAddress: '', lastContact: 90_000 }
+    answers.a = answers.b = (method) =>
+      method === 'state'
+        ? { token: 1, index: 1, term: 1, cluster: 'd', chunk: undefined }
+        : reply({ ...other, ...(observer.cluster === 'd' ? {} : { entries: undefined }) })
+    await pass(5_000)
+    assert.equal(observer.cluster, 'd')
+    assert.ok(observer.lastContact >= 90_000, `${observer.lastContact} ms`)
+    await stop()
+  })
+
   it('chooses anew now and then, so that a server that came back gets its share', async () => {
     const { asked, pass, stop } = trial({ a: () => reply(), b: () => reply(), c: () => reply() })
     await pass(60_000)

@@ -93,7 +93,8 @@ export class Observer implements Following {
   leader: NodeId | '' = ''
   leaderAddress: Address | undefined
   peers: string[] = []
-  #leaderHeard: Millis | undefined
+  /** When what is here was last as new as the leader's, as far as we know: a server without one may be long behind. */
+  #leaderHeard: Millis = Number.NEGATIVE_INFINITY
   /** The one that answered last. */
   #server: Address | undefined
   /** The server last given up: it is asked last. */
@@ -114,7 +115,7 @@ export class Observer implements Following {
   }
 
   get lastContact(): Millis {
-    return this.#leaderHeard === undefined ? 0 : this.#options.io.clock.now() - this.#leaderHeard
+    return this.#options.io.clock.now() - this.#leaderHeard
   }
 
   waitApplied(index: Index): Promise<void> {
@@ -142,7 +143,7 @@ export class Observer implements Following {
       } catch (error) {
         if (this.#stopped) return
         this.#leave()
-        this.#told({ leader: '', leaderAddress: '', peers: this.peers, lastContact: 0 })
+        this.#told({ leader: '', leaderAddress: '', peers: this.peers, lastContact: Number.POSITIVE_INFINITY })
         io.log('debug', 'agent', `following a server: ${(error as Error).message}`)
         await deadlines.until(io.clock.now() + pauseAfterFailure * (0.5 + io.random.fraction()))
       }
@@ -297,7 +298,10 @@ export class Observer implements Following {
       if (reply.chunk === undefined) {
         restoring.finish()
         // What of a history that is gone is waited for will not come; what is here now is what the cluster has.
-        if (reply.index < this.applied || reply.cluster !== this.cluster) this.#arrived(Number.POSITIVE_INFINITY)
+        if (reply.index < this.applied || reply.cluster !== this.cluster) {
+          this.#arrived(Number.POSITIVE_INFINITY)
+          this.#leaderHeard = Number.NEGATIVE_INFINITY
+        }
         this.applied = reply.index
         this.#term = reply.term
         this.cluster = reply.cluster
@@ -339,7 +343,7 @@ export class Observer implements Following {
     this.leader = reply.leader
     this.leaderAddress = reply.leaderAddress === '' ? undefined : parseAddress(reply.leaderAddress)
     this.peers = reply.peers
-    if (reply.leader !== '') this.#leaderHeard = this.#options.io.clock.now() - reply.lastContact
+    this.#leaderHeard = Math.max(this.#leaderHeard, this.#options.io.clock.now() - reply.lastContact)
     this.#arrived(this.applied)
     for (const notify of [...this.#subscribers]) notify()
   }

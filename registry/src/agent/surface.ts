@@ -31,7 +31,7 @@ export type Freshness = 'stale' | 'default' | 'consistent'
 export interface Fresh {
   view: View
   knownLeader: boolean
-  /** How long ago this node heard from the leader; 0 on the leader itself and for reads that asked it. */
+  /** How long ago this node heard from the leader; 0 on the leader itself and for reads that asked it; infinite: never. */
   lastContact: Millis
 }
 

@@ -217,16 +217,24 @@ export async function waiting<T>(
   }
 }
 
+/** The longest time Go has, in whole milliseconds: what Consul says when it never heard a leader. */
+const contactMax: Millis = 9_223_372_036_854
+
+/** When a leader was last heard, as it can be said. */
+export function told({ lastContact }: Fresh): Millis {
+  return Math.min(lastContact, contactMax)
+}
+
 function headersOf(index: Index, fresh: Fresh, read: ReadOptions): Record<string, string> {
   const headers: Record<string, string> = {
     // Never 0: a client that got 0 back would not wait.
     'X-Consul-Index': String(Math.max(1, index)),
     'X-Consul-Knownleader': String(fresh.knownLeader),
-    'X-Consul-Lastcontact': String(Math.round(fresh.lastContact)),
+    'X-Consul-Lastcontact': String(Math.round(told(fresh))),
   }
   if (read.cached) {
     headers['X-Cache'] = 'HIT'
-    headers.Age = String(Math.floor(fresh.lastContact / 1000))
+    headers.Age = String(Math.floor(told(fresh) / 1000))
   }
   return headers
 }

@@ -12,7 +12,7 @@ import { badNodeId, catalogCheck, catalogService } from './catalog.ts'
 import { decodeFailed, Fields, parseJsonExactly } from './decode.ts'
 import { type Answer, type Asked, type Endpoint, type HttpOptions, json, text } from './endpoint.ts'
 import { consulPair } from './kv.ts'
-import { freshEnough, localOnly, readOptions } from './query.ts'
+import { freshEnough, localOnly, readOptions, told } from './query.ts'
 import { isAnyAddress } from './registration.ts'
 import { consulCheck, consulNode, nodeService } from './shapes.ts'
 
@@ -52,7 +52,9 @@ async function answerReads(
 ): Promise<Answer> {
   const read = readOptions(asked, options)
   localOnly(surface, read.dc)
-  const { view, knownLeader, lastContact } = await freshEnough(surface, { ...read, cached: false })
+  const fresh = await freshEnough(surface, { ...read, cached: false })
+  const { view, knownLeader } = fresh
+  const lastContact = told(fresh)
   const done = refused ?? view.transaction(operations)
   const body = {
     ...shapeOf(done),

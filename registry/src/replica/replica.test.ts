@@ -193,6 +193,21 @@ describe('a replica', () => {
     assert.equal(replica('a').leaseIndex(), undefined)
   })
 
+  it('says how long ago a leader was heard, or it was one; whoever never heard any has not', async () => {
+    const { world, replica, nodes } = await cluster(['a', 'b', 'c'])
+    await until(world, () => replica('b').status.leader === 'a')
+    assert.ok(replica('b').status.lastContact < 1_000)
+    await world.runFor(30_000)
+    nodes.down('b', true)
+    nodes.down('c', true)
+    await until(world, () => replica('a').status.role !== 'leader')
+    assert.ok(replica('a').status.lastContact < 5_000, `${replica('a').status.lastContact} ms`)
+    nodes.down('a', true)
+    nodes.start('b')
+    await world.runFor(5_000)
+    assert.equal(replica('b').status.lastContact, Number.POSITIVE_INFINITY)
+  })
+
   it('tells when an index is applied', async () => {
     const { world, replica, write } = await cluster(['a', 'b', 'c'])
     const { index } = await write('x')

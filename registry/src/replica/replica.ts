@@ -71,6 +71,7 @@ export class Replica {
   readonly #addresses: Addresses
   readonly #repeats: Repeats
   readonly #subscribers = new Set<() => void>()
+  #ledUntil: Millis | undefined
   #told: { role: Role; term: Term; leader: ServerId; commit: Index; lastIndex: Index; applied: Index } | undefined
 
   #inbox: Proposal[] = []
@@ -206,8 +207,8 @@ export class Replica {
     this.status = statusOf({
       raft: this.#raft,
       wal,
-      openedAt: io.clock.now(),
       now: () => io.clock.now(),
+      ledUntil: () => this.#ledUntil,
       applied: () => this.#applier.index,
       waiting: () => this.#proposed.size + this.#inbox.length,
       addressOf: (id) => this.#addresses.text(id),
@@ -593,6 +594,7 @@ export class Replica {
       this.#unsettled.begin(settled, this.#raft.lastIndex, this.#raft.bytesAfter(settled))
     }
     if (event.type === 'role' && event.role !== 'leader') {
+      if (this.#told?.role === 'leader') this.#ledUntil = this.#io.clock.now()
       this.#sender.stop()
       this.#proposed.rejectAll(
         () => new LeadershipLost('leadership was lost before the write was committed; its outcome is unknown'),

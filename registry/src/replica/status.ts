@@ -22,7 +22,7 @@ export interface ReplicaStatus {
   readonly configuration: Configuration
   /** This server was bootstrapped, joined, or at least spoken to by a cluster: it must not bootstrap another one. */
   readonly hasState: boolean
-  /** Since the leader was last heard; 0 on a leader; since the start when none ever was. */
+  /** Since a leader was last heard, or this server was one; 0 on a leader; infinite when neither was since the start. */
   readonly lastContact: Millis
   readonly walSyncs: number
   readonly walBytes: number
@@ -42,15 +42,15 @@ export interface ServerState extends Server {
 export interface StatusSources {
   raft: Raft
   wal: Wal
-  /** When this life began, on the clock that `now` tells. */
-  openedAt: Millis
   now(): Millis
+  /** When this server last ceased to lead; undefined: never. */
+  ledUntil(): Millis | undefined
   applied(): Index
   waiting(): number
   addressOf(id: ServerId): string
 }
 
-export function statusOf({ raft, wal, openedAt, now, applied, waiting, addressOf }: StatusSources): ReplicaStatus {
+export function statusOf({ raft, wal, now, ledUntil, applied, waiting, addressOf }: StatusSources): ReplicaStatus {
   return {
     get role() {
       return raft.role
@@ -91,7 +91,7 @@ export function statusOf({ raft, wal, openedAt, now, applied, waiting, addressOf
     get lastContact() {
       if (raft.role === 'leader') return 0
       const at = now()
-      return Math.min(raft.quorumContact(at), at - openedAt)
+      return Math.min(raft.quorumContact(at), at - (ledUntil() ?? Number.NEGATIVE_INFINITY))
     },
     get walSyncs() {
       return wal.syncs

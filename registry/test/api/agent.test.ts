@@ -213,6 +213,15 @@ describe('reads', () => {
     assert.equal(await asked('stale'), 'stale stale')
     assert.equal(await asked('max_stale=10s'), 'stale stale')
     assert.equal(await asked('max_stale=1s'), 'stale default stale')
+    node.lastContact = Number.POSITIVE_INFINITY
+    assert.equal(await asked('max_stale=87600h'), 'stale default stale')
+    const { headers } = await node.ask('GET', '/v1/catalog/nodes?stale')
+    assert.equal(
+      headers.get('X-Consul-Lastcontact'),
+      '9223372036854',
+      'as Consul says it, for clients that read a number',
+    )
+    node.lastContact = 5000
     assert.equal(await asked('consistent'), 'consistent consistent')
     assert.equal(await asked(''), 'default leader')
     assert.equal(await asked('cached'), 'stale leader')
