@@ -11,6 +11,7 @@ import { directAnswers } from '../http/direct.ts'
 import { serve } from '../http/server.ts'
 import type { Log } from '../io/io.ts'
 import { type NodeIo, openIo } from '../io/node.ts'
+import { gzipped } from '../io/node-gzip.ts'
 import type { Millis } from '../model.ts'
 import { type AgentConfig, configure } from './config.ts'
 import { type Logger, logger } from './log.ts'
@@ -206,6 +207,7 @@ async function openFaces(
     reload: () => reload.run(),
     pretty: config.dev,
     sessionTtlMin: config.sessionTtlMin,
+    gzip: gzipped,
   }
   const app = httpApp(agent, http)
   const direct = directAnswers(agent, http)

@@ -7,6 +7,7 @@ import { Hono } from 'hono'
 import type { TravelAnswer } from '../agent/elsewhere.ts'
 import type { AgentSurface } from '../agent/surface.ts'
 import { agentEndpoints } from './agent.ts'
+import { blocked, readOnly } from './allowed.ts'
 import { catalogEndpoints } from './catalog.ts'
 import { coordinateEndpoints } from './coordinates.ts'
 import { answerTravelling, reaching } from './elsewhere.ts'
@@ -19,6 +20,7 @@ import { keyringEndpoints } from './keyring.ts'
 import { kvEndpoints } from './kv.ts'
 import { monitorEndpoints } from './monitor.ts'
 import { operatorEndpoints } from './operator.ts'
+import { type Outward, outward } from './outward.ts'
 import { sessionEndpoints } from './sessions.ts'
 import { statusEndpoints } from './status.ts'
 import { type Bindings, encodedPath, type ReadPath, rawTarget, readPath, readQuery } from './target.ts'
@@ -30,7 +32,8 @@ import { txnEndpoints } from './txn.ts'
  */
 export function httpApp(surface: AgentSurface, options: HttpOptions): Hono<{ Bindings: Bindings }> {
   const app = new Hono<{ Bindings: Bindings }>({ getPath: routedPath })
-  for (const endpoint of endpointsOf(surface, options)) mount(app, endpoint, options)
+  const out = outward(options)
+  for (const endpoint of endpointsOf(surface, options)) mount(app, endpoint, options, out)
   app.get('/', (context) => {
     const { path } = rawTarget(context.req.raw, context.env)
     return responseOf(detour(readPath(path), context.req.method, '') ?? text(200, 'Consul Agent'))
@@ -77,19 +80,29 @@ function routedPath(request: Request, context?: { env?: Bindings | undefined }):
   return read.kind === 'path' ? read.path : path
 }
 
-function mount(app: Hono<{ Bindings: Bindings }>, endpoint: Endpoint, options: HttpOptions): void {
+function mount(app: Hono<{ Bindings: Bindings }>, endpoint: Endpoint, options: HttpOptions, out: Outward): void {
   const prefix = endpoint.path.endsWith('/')
   app.all(prefix ? `${endpoint.path}*` : endpoint.path, async (context) => {
-    const { raw: request, method } = context.req
-    const { path, query } = rawTarget(request, context.env)
-    const read = { sent: readPath(path), routed: context.req.path, method, query }
-    return responseOf(await answered(endpoint, read, new FetchedRequest(request), options))
+    const { raw, method } = context.req
+    const { path, query } = rawTarget(raw, context.env)
+    const routed = context.req.path
+    // The router's own answers have none of an endpoint's headers.
+    const elsewhere = detour(readPath(path), method, query)
+    if (elsewhere !== undefined) return responseOf(elsewhere)
+    if (prefix && routed.length < endpoint.path.length) return responseOf(moved(endpoint.path, method, query))
+    const request = new FetchedRequest(raw, context.env)
+    let answer: Answer
+    try {
+      answer = await answered(endpoint, { routed, method, query }, request, options)
+    } catch (error) {
+      answer = failure(error as Error, `${method} ${path}`, options)
+    }
+    return responseOf(await out(answer, request))
   })
 }
 
 /** `routed`: the decoded path. */
 interface Target {
-  sent: ReadPath
   routed: string
   method: string
   query: string
@@ -97,21 +110,21 @@ interface Target {
 
 function answered(
   endpoint: Endpoint,
-  { sent, routed, method, query: queryText }: Target,
+  { routed, method, query: queryText }: Target,
   request: Sent,
   options: HttpOptions,
 ): Answer | Promise<Answer> {
-  const elsewhere = detour(sent, method, queryText)
-  if (elsewhere !== undefined) return elsewhere
-  const { path } = endpoint
-  if (path.endsWith('/') && routed.length < path.length) return moved(path, method, queryText)
+  const refused = blocked(routed, options)
+  if (refused !== undefined) return refused
   const allow = () => ({ Allow: ['OPTIONS', ...Object.keys(endpoint.verbs)].join(',') })
   if (method === 'OPTIONS') return empty(200, allow())
   const answer = Object.hasOwn(endpoint.verbs, method) ? endpoint.verbs[method as Verb] : undefined
   if (answer === undefined) return text(405, `method ${method} not allowed`, allow())
+  const restricted = readOnly(method, request, options)
+  if (restricted !== undefined) return restricted
   const query = readQuery(queryText)
   const pretty = options.pretty === true || query.has('pretty')
-  return answer({ name: routed.slice(path.length), query, request, pretty })
+  return answer({ name: routed.slice(endpoint.path.length), query, request, pretty })
 }
 
 /** What is answered instead when the path itself is wrong. */

@@ -7,6 +7,7 @@ import type { AgentSurface } from '../agent/surface.ts'
 import { endpointsOf } from './app.ts'
 import type { Answer, HttpOptions, Sent, Verb } from './endpoint.ts'
 import { failure } from './failure.ts'
+import { outward } from './outward.ts'
 import { readPath, readQuery } from './target.ts'
 
 /** Undefined: the application shall answer this. Never rejects. */
@@ -15,10 +16,14 @@ export type Direct = (method: string, target: string, request: () => Sent) => An
 export function directAnswers(surface: AgentSurface, options: HttpOptions): Direct {
   const hot = endpointsOf(surface, options).filter((endpoint) => endpoint.hot)
   const noQuery = readQuery('')
+  const out = outward(options)
+  const { blockEndpoints = [], mayWrite } = options
   return (method, target, request) => {
     const endpoint = hot.find(({ path }) => target.startsWith(path))
     const answer = endpoint?.verbs[method as Verb]
     if (endpoint === undefined || answer === undefined) return undefined
+    // Who may ask is decided in one place only.
+    if (blockEndpoints.length > 0 || (mayWrite !== undefined && method !== 'GET')) return undefined
     const mark = target.indexOf('?')
     const path = mark < 0 ? target : target.slice(0, mark)
     const read = readPath(path)
@@ -26,10 +31,11 @@ export function directAnswers(surface: AgentSurface, options: HttpOptions): Dire
     if (read.kind !== 'path' || !read.path.startsWith(endpoint.path)) return undefined
     const query = mark < 0 ? noQuery : readQuery(target.slice(mark + 1))
     const pretty = options.pretty === true || query.has('pretty')
-    const failed = (error: Error) => failure(error, `${method} ${path}`, options)
+    const sent = request()
+    const failed = (error: Error) => out(failure(error, `${method} ${path}`, options), sent)
     try {
-      const found = answer({ name: read.path.slice(endpoint.path.length), query, request: request(), pretty })
-      return found instanceof Promise ? found.catch(failed) : found
+      const found = answer({ name: read.path.slice(endpoint.path.length), query, request: sent, pretty })
+      return found instanceof Promise ? found.then((each) => out(each, sent), failed) : out(found, sent)
     } catch (error) {
       return failed(error as Error)
     }

@@ -21,6 +21,14 @@ export interface HttpOptions {
   sessionTtlMin?: Millis
   /** The longest a blocking query may wait: 10 minutes. */
   waitMax?: Millis
+  /** Compresses a body, for clients that ask for it; without it nothing is compressed. */
+  gzip?: (body: string | Uint8Array) => Promise<Uint8Array>
+  /** `http_config.response_headers`: with every answer of an endpoint. */
+  responseHeaders?: Readonly<Record<string, string>>
+  /** `http_config.block_endpoints`: beginnings of paths that are answered with 403. */
+  blockEndpoints?: readonly string[]
+  /** `http_config.allow_write_http_from`: whether a client at that address may change things. Absent: all may. */
+  mayWrite?: (address: string) => boolean
 }
 
 export interface LogEntry {
@@ -51,6 +59,8 @@ export interface Sent {
   header(name: string): string | null
   /** Fires when the client is gone. */
   readonly signal: AbortSignal
+  /** The client's IP address; undefined when there is no connection. */
+  readonly address?: string | undefined
   /** The body, whole. @throws Overlong once more than `bytesMax` bytes have come; Abandoned when the client broke off */
   content(bytesMax: number): Promise<Uint8Array>
   /** The name of the agent that was asked, when that is one of another datacenter. */

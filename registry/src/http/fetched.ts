@@ -1,11 +1,14 @@
 /** The framework's requests and responses, and the endpoints' own: the way in of everything that is not hot. */
 import { Abandoned, type Answer, Overlong, type Sent } from './endpoint.ts'
+import type { Bindings } from './target.ts'
 
 export class FetchedRequest implements Sent {
   readonly #request: Request
+  readonly address: string | undefined
 
-  constructor(request: Request) {
+  constructor(request: Request, bindings?: Bindings) {
     this.#request = request
+    this.address = bindings?.incoming?.socket?.remoteAddress
   }
 
   get signal(): AbortSignal {

@@ -176,6 +176,10 @@ class IncomingRequest implements Sent {
     return this.#signal
   }
 
+  get address(): string | undefined {
+    return this.#incoming.socket.remoteAddress
+  }
+
   header(name: string): string | null {
     const value = this.#incoming.headers[name]
     return value === undefined ? null : String(value)

@@ -6,7 +6,7 @@
 
 /** What `@hono/node-server` passes as bindings; absent when the application is called in-process. */
 export interface Bindings {
-  incoming?: { url?: string | undefined }
+  incoming?: { url?: string | undefined; socket?: { remoteAddress?: string | undefined } }
 }
 
 /** Path and query of the request, as they were sent. */

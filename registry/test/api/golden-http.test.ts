@@ -41,6 +41,9 @@ const different: Readonly<Record<string, { status: number; text: RegExp }>> = {
   '308-reg-script-legacy': { status: 500, text: /^Scripts are disabled/ },
 }
 
+/** Consul compresses whatever is not empty; ours begins where it helps. */
+const smallCompressed = new Set(['091-kv-gzip', '133-nodes-gzip'])
+
 /** The application in-process cannot see what the URL parser folds; the raw-socket tests ask these. */
 const rawOnly = new Set(['051-kv-double-slash', '052-kv-dotdot', '595-double-slash-301'])
 
@@ -89,6 +92,8 @@ const stableHeaders = [
   'Content-Type',
   'Allow',
   'Location',
+  'Vary',
+  'Content-Encoding',
   'X-Consul-Knownleader',
   'X-Consul-Lastcontact',
   'X-Consul-Effective-Consistency',
@@ -116,7 +121,8 @@ async function compare(node: SingleNode, { id, request, response }: Recording): 
   }
   assert.equal(answer.status, response.status, answer.text)
   for (const name of stableHeaders) {
-    assert.equal(answer.headers.get(name) ?? '(none)', response.headers[name] ?? '(none)', name)
+    const recorded = name === 'Content-Encoding' && smallCompressed.has(id) ? undefined : response.headers[name]
+    assert.equal(answer.headers.get(name) ?? '(none)', recorded ?? '(none)', name)
   }
   for (const name of presentHeaders) assert.equal(answer.headers.has(name), response.headers[name] !== undefined, name)
   if (response.text !== undefined) assert.equal(masked(answer.text), masked(expectedText(id, response.text)))

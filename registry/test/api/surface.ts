@@ -20,6 +20,7 @@ import { type Direct, directAnswers } from '../../src/http/direct.ts'
 import type { HttpOptions } from '../../src/http/endpoint.ts'
 import type { Io, LogLevel } from '../../src/io/io.ts'
 import { aesGcm } from '../../src/io/node-cipher.ts'
+import { gzipped } from '../../src/io/node-gzip.ts'
 import { Random } from '../../src/io/random.ts'
 import type { CheckResult, Index, Member, Millis, NodeDefinition, ServiceDefinition } from '../../src/model.ts'
 import { type Command, encodeCommand } from '../../src/store/command.ts'
@@ -108,6 +109,7 @@ export class SingleNode {
     this.options = {
       clock: { now: () => this.now, wall: () => 0 },
       random: new Random(1),
+      gzip: gzipped,
       log: (level, _area, message, fields) => this.logged.push({ level, message, fields }),
       ...options,
     }
