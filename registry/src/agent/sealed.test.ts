@@ -271,6 +271,25 @@ describe('a sealed channel', () => {
     assert.match(failed[0] ?? '', /^Remote state is encrypted/)
   })
 
+  it('waits for no answer that it cannot read: the other side has this key still, and uses another', () => {
+    const { wires, right } = pair({ keys: [first] }, { keys: [second, first] })
+    const station = wires.station('10.0.0.1')
+    const channel = new SealedChannel(station.io, 'lan', new Keyring([first]), {
+      verifyIncoming: true,
+      verifyOutgoing: true,
+    })
+    const failed: string[] = []
+    for (const host of ['10.0.0.2', '10.0.0.3']) {
+      channel.frame('lan', { host, port: 8301 }, packet, ({ message }) => failed.push(`${host}: ${message}`))
+    }
+    const [answer] = right.take(wires.sent[0]!.bytes)
+    station.frame(answer!, () => {}, '10.0.0.2:8301')
+    station.frame(answer!, () => {}, '10.0.0.2:8301')
+    assert.deepEqual(right.heard, ['frame RG what members say'])
+    assert.equal(failed.length, 1)
+    assert.match(failed[0]!, /^10\.0\.0\.2: its answer cannot be read: No installed keys could decrypt the message/)
+  })
+
   it('takes no request in the clear where there is a key, whatever the rules', () => {
     for (const kind of [frameKind.request, frameKind.reply]) {
       const { right } = pair({}, { keys: [first], rules: off })

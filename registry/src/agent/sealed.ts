@@ -14,6 +14,7 @@
  */
 import { crc32 } from 'node:zlib'
 import { Refused } from '../errors.ts'
+import { addressText } from '../io/address.ts'
 import type { Channel, Io, Network, Reply, Seemingly } from '../io/io.ts'
 import { Repeats } from '../io/repeats.ts'
 import type { Address, Millis } from '../model.ts'
@@ -62,6 +63,7 @@ const refusableFor: Millis = 15_000
 const refusableMax = 1_024
 
 interface Sent {
+  to: string
   until: Millis
   fail: (reason: Error) => void
 }
@@ -146,6 +148,7 @@ export class SealedChannel implements Network {
     if (typeof opened === 'number') {
       this.#drop(refusals[opened].ours, from)
       reply(notice(opened, bytes))
+      this.#notUnderstood(refusals[opened].ours, from)
       return
     }
     const { plain, sealed } = opened
@@ -198,7 +201,7 @@ export class SealedChannel implements Network {
       this.#sent.delete(mark)
       onFailed(reason)
     }
-    this.#sent.set(mark, { until: now + refusableFor, fail })
+    this.#sent.set(mark, { to: addressText(to), until: now + refusableFor, fail })
     this.#io.network.frame(this.#channel, to, bytes, fail)
   }
 
@@ -211,6 +214,17 @@ export class SealedChannel implements Network {
     const reason = this.#refusedBecause(bytes[1] as number)
     this.#say(`refused ${bytes[1]}`, `not taken by the other side: ${reason}`, from)
     sent.fail(new Refused(reason))
+  }
+
+  /**
+   * An answer that we cannot open, on a connection of ours: the other side took what we said, for it still has our key, and
+   * uses another. What was sent there lately gets no answer that we could read, and need not be waited for.
+   */
+  #notUnderstood(reason: string, from: Seemingly): void {
+    const now = this.#io.clock.now()
+    for (const { to, until, fail } of [...this.#sent.values()]) {
+      if (to === from && now < until) fail(new Refused(`its answer cannot be read: ${reason}`))
+    }
   }
 
   #refusedBecause(refusal: number): string {

@@ -52,7 +52,10 @@ export type Channel = 'rpc' | 'lan' | 'wan'
 /** Answers on the connection a frame came in on, so that agents behind published ports or without a listener are reached. */
 export type Reply = (bytes: Uint8Array) => void
 
-/** Where bytes seem to come from, for log lines: members live behind published ports, so it decides nothing. */
+/**
+ * Where bytes seem to come from, for log lines and reasons of failures: members live behind published ports, so it says
+ * nothing of who that is. On a connection of ours it is what we have connected to.
+ */
 export type Seemingly = string | undefined
 
 /**

@@ -13,7 +13,7 @@ export interface WiredStation {
   logged: string[]
   /** Takes in what somebody else sent. */
   datagram(bytes: Uint8Array): void
-  frame(bytes: Uint8Array, reply?: Reply): void
+  frame(bytes: Uint8Array, reply?: Reply, from?: string): void
   /** Hears nothing any more. */
   deaf: boolean
 }
@@ -70,7 +70,7 @@ export class Wires {
       address,
       logged,
       datagram: (bytes) => station.deaf || onDatagram(bytes, 'somewhere:1'),
-      frame: (bytes, reply = () => {}) => station.deaf || onFrame(bytes, reply, 'somewhere:1'),
+      frame: (bytes, reply = () => {}, from = 'somewhere:1') => station.deaf || onFrame(bytes, reply, from),
       deaf: false,
     }
     this.#stations.set(addressText(address), station)
