@@ -28,6 +28,7 @@ import { Forward } from './forward.ts'
 import { type Keyrings, openKeyrings } from './keyring-file.ts'
 import { type Keys, openKeys } from './keys.ts'
 import { Leading } from './leading.ts'
+import { beLetGo } from './leaving.ts'
 import { Local } from './local.ts'
 import { expectWhole, type NodeFile, openNodeFile } from './node-file.ts'
 import { Observer } from './observer.ts'
@@ -337,10 +338,13 @@ export class Agent implements AgentSurface {
       await this.#untilOr(this.#replica.transferLeadership(), transferWait)
     }
     await this.#pools.leave()
-    const { leaderAddress, leading } = this.#following
-    if (this.#replica !== undefined && leaderAddress !== undefined && !leading) {
-      await this.#peers.ask(leaderAddress, 'leave', { id: this.#nodeFile.id }, transferWait).catch((error: Error) => {
-        this.#io.log('warn', 'consul', `the leader did not confirm that this server may go: ${error.message}`)
+    if (this.#replica !== undefined) {
+      await beLetGo({
+        io: this.#io,
+        self: this.#nodeFile.id,
+        deadlines: this.#deadlines,
+        peers: this.#peers,
+        following: this.#following,
       })
     }
     await this.#nodeFile.keepLeft()

@@ -49,6 +49,21 @@ describe('whole agents, stories', () => {
     assert.ok(votes(follower))
   })
 
+  it('of three servers each leader leaves as soon as it leads: the last one goes on alone', async () => {
+    for (let seed = 1; seed <= 3; seed++) {
+      const { agents, until, leader } = await cluster(seed)
+      for (const left of [2, 1]) {
+        const name = leader()
+        void agents.leave(name)
+        await until('its end', () => !agents.isUp(name), 8000)
+        const voters = () => agents.leader()?.life.agent.peers().length
+        await until('those that are left, with a leader', () => voters() === left, 10_000)
+      }
+      void agents.request('c1', 'PUT', '/v1/kv/kept', 'yes')
+      await until('a key', () => agents.station(leader()).life?.store.kv('kept').value !== undefined, 5000)
+    }
+  })
+
   it('a server that did not answer when it came back is asked again soon', async () => {
     const { world, agents, until, votes, follower, leader } = await cluster()
     void agents.leave(follower)
