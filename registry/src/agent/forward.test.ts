@@ -44,7 +44,7 @@ function trial(answers: { ask?: () => Promise<unknown>; propose?: (data: Uint8Ar
     },
   }
   const peers = {
-    ask: (_to: Address, method: string, request: { data?: Uint8Array }) => {
+    askLeader: (_to: Address, method: string, request: { data?: Uint8Array }) => {
       asked.push(method)
       if (request.data !== undefined) sent.push(decodeCommand(request.data).from)
       return (answers.ask ?? (() => Promise.reject(new Unreachable('refused'))))()

@@ -214,7 +214,7 @@ export class Forward {
     const { following, peers, hold } = this.#options
     const leader: Address | undefined = following.leaderAddress
     if (leader === undefined) return Promise.reject(new NotLeader())
-    return peers.ask(leader, method, request, Math.min(attemptMax, hold))
+    return peers.askLeader(leader, method, request, Math.min(attemptMax, hold))
   }
 
   /** Runs until it succeeds, fails for good, or the time is over. What runs must bear being run twice. */

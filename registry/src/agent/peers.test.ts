@@ -156,23 +156,29 @@ describe('peers', () => {
   it('a request that is given up may still be answered, or refused, for a moment', async () => {
     const [a, b] = [agent(1), agent(2)]
     b.peers.answer('double', (body) => (body as number) * 2)
-    const answered = a.peers.ask(there, 'double', 21, 1000)
+    const answered = a.peers.askLeader(there, 'double', 21, 1000)
     a.peers.abandon(there, 'the leader changed')
     await deliver(a, b)
     assert.equal(await answered, 42)
 
-    const refused = assert.rejects(a.peers.ask(there, 'double', 21, 1000), Unreachable)
+    const refused = assert.rejects(a.peers.askLeader(there, 'double', 21, 1000), Unreachable)
     a.peers.abandon(there, 'the leader changed')
     a.sent.shift()?.onFailed(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }))
     await refused
 
-    const silent = assert.rejects(a.peers.ask(there, 'double', 21, 1000), /the leader changed/)
+    const silent = assert.rejects(a.peers.askLeader(there, 'double', 21, 1000), /the leader changed/)
     a.peers.abandon(there, 'the leader changed')
-    const later = a.peers.ask(there, 'double', 1, 1000)
+    const later = a.peers.askLeader(there, 'double', 1, 1000)
     a.deadlines.tick(200)
     await silent
     a.sent.shift()
     await deliver(a, b)
     assert.equal(await later, 2, 'what was asked afterwards is not meant')
+
+    const another = a.peers.ask(there, 'double', 4, 1000)
+    a.peers.abandon(there, 'the leader changed')
+    a.deadlines.tick(200)
+    await deliver(a, b)
+    assert.equal(await another, 8, 'nor what it was not asked as the leader')
   })
 })

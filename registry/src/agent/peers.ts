@@ -29,6 +29,8 @@ export class Packed {
 
 interface Asked {
   to: string
+  /** It was asked because it led. */
+  leader: boolean
   resolve(body: unknown): void
   reject(reason: Error): void
 }
@@ -104,6 +106,22 @@ export class Peers {
    * agent threw.
    */
   ask(to: Address, method: string, body: unknown, timeout: Millis, abandoned?: AbortSignal): Promise<unknown> {
+    return this.#ask(to, false, method, body, timeout, abandoned)
+  }
+
+  /** As `ask`, of whoever leads: until `abandon` is told that it does not any more. */
+  askLeader(to: Address, method: string, body: unknown, timeout: Millis): Promise<unknown> {
+    return this.#ask(to, true, method, body, timeout, undefined)
+  }
+
+  #ask(
+    to: Address,
+    leader: boolean,
+    method: string,
+    body: unknown,
+    timeout: Millis,
+    abandoned: AbortSignal | undefined,
+  ): Promise<unknown> {
     if (this.#stopped) return Promise.reject(new errors.Stopped())
     if (abandoned?.aborted === true) return Promise.reject(abandoned.reason)
     const id = this.#next
@@ -123,6 +141,7 @@ export class Peers {
       abandoned?.addEventListener('abort', abandon)
       this.#asked.set(id, {
         to: where,
+        leader,
         resolve: (answer) => settle(() => resolve(answer)),
         reject: (reason) => settle(() => reject(reason)),
       })
@@ -137,12 +156,13 @@ export class Peers {
   }
 
   /**
-   * Requests in flight to this agent are given up: it is not the leader any more, or it is gone. They have a moment yet: a
-   * leader that steps down answers what it has committed, and a connection refused says that nothing was seen.
+   * It is not the leader any more, or it is gone: what it was asked as such is given up. That has a moment yet: a leader
+   * that steps down answers what it has committed, and a connection refused says that nothing was seen. What else it was
+   * asked, for example about other datacenters, it may well answer.
    */
   abandon(to: Address, reason: string): void {
     const where = addressText(to)
-    const given = [...this.#asked.values()].filter((asked) => asked.to === where)
+    const given = [...this.#asked.values()].filter((asked) => asked.leader && asked.to === where)
     if (given.length === 0) return
     this.#deadlines.at(this.#io.clock.now() + lastMoment, () => {
       for (const asked of given) asked.reject(new errors.Unanswered(reason))
