@@ -64,13 +64,14 @@ const droppedMessage = 'Dropped logs during monitor request'
 const linesMax = 512
 const bytesMax = 256 * 1024
 
-/** Lines that wait for a reader. What does not fit is counted, and said as soon as there is room again. */
+/** Lines that wait for a reader. What does not fit is counted, and said after what was kept before it. */
 export class LineBuffer {
   readonly #format: (entry: LogEntry) => string
   #lines: Uint8Array[] = []
   #bytes = 0
-  /** Since it was said last. */
+  /** Since it was said last, and when the last of them came. */
   #unsaid = 0
+  #unsaidAt = ''
   #ended = false
   #waiting: (() => void) | undefined
   /** How many lines did not fit. */
@@ -84,24 +85,13 @@ export class LineBuffer {
 
   push(entry: LogEntry): void {
     if (this.#ended) return
-    const lines = [encoder.encode(`${this.#format(entry)}\n`)]
-    if (this.#unsaid > 0) {
-      const fields = { dropped_count: this.#unsaid }
-      lines.unshift(
-        encoder.encode(
-          `${this.#format({ ...entry, level: 'warn', area: 'agent', message: droppedMessage, fields })}\n`,
-        ),
-      )
-    }
+    const lines = [...this.#lost(), this.#encoded(entry)]
     const bytes = lines.reduce((sum, { length }) => sum + length, 0)
     if (this.#lines.length + lines.length > linesMax || this.#bytes + bytes > bytesMax) {
       this.dropped++
       this.#unsaid++
-      return
-    }
-    this.#unsaid = 0
-    this.#lines.push(...lines)
-    this.#bytes += bytes
+      this.#unsaidAt = entry.at
+    } else this.#keep(lines)
     this.#wake()
   }
 
@@ -112,11 +102,12 @@ export class LineBuffer {
 
   /** All that waits, as soon as there is something. Undefined: it has ended, and `onEnd` was called. */
   async take(): Promise<Uint8Array | undefined> {
-    while (this.#lines.length === 0 && !this.#ended) {
+    while (this.#lines.length === 0 && this.#unsaid === 0 && !this.#ended) {
       await new Promise<void>((resolve) => {
         this.#waiting = resolve
       })
     }
+    this.#keep(this.#lost())
     if (this.#lines.length === 0) {
       this.onEnd()
       return undefined
@@ -125,6 +116,23 @@ export class LineBuffer {
     this.#lines = []
     this.#bytes = 0
     return taken
+  }
+
+  #encoded(entry: LogEntry): Uint8Array {
+    return encoder.encode(`${this.#format(entry)}\n`)
+  }
+
+  /** What is to be said before anything else. */
+  #lost(): Uint8Array[] {
+    if (this.#unsaid === 0) return []
+    const fields = { dropped_count: this.#unsaid }
+    return [this.#encoded({ level: 'warn', area: 'agent', message: droppedMessage, fields, at: this.#unsaidAt })]
+  }
+
+  #keep(lines: Uint8Array[]): void {
+    this.#unsaid = 0
+    this.#lines.push(...lines)
+    for (const { length } of lines) this.#bytes += length
   }
 
   #wake(): void {
