@@ -33,6 +33,8 @@ export interface PoolsOptions {
 const membersKept = 64
 /** When a hundred come at once, the disk is not written for each. */
 const keepPause: Millis = 5_000
+/** Gossip is sure of the death of somebody by then, also where few are left to confirm it. */
+const refusedMax: Millis = 120_000
 const rejoinInterval: Millis = 5_000
 
 export class Pools {
@@ -143,16 +145,25 @@ export class Pools {
     return this.#addressesBefore().length
   }
 
-  /** Asks the members of former times for their company until one answers, or somebody else was found. */
+  /**
+   * Asks the members of former times for their company. Not only until somebody was found: who believes that we live where
+   * we were refuses us until it is sure that we do not, and may know nobody else who would look for it.
+   */
   async rejoin(): Promise<void> {
     void this.#wanJoins?.rejoin()
     const { io, deadlines } = this.#options
     const known = this.#addressesBefore()
-    while (known.length > 0 && !this.#stopped && !this.#left) {
-      const joined = await this.join(known, 'lan').catch(() => 0)
-      if (joined > 0 || this.others().length > 0) {
-        io.log('info', 'serf', `Re-joined to previously known nodes: ${joined} of ${known.length} answered`)
-        return
+    const until = io.clock.now() + refusedMax
+    let missing = known
+    let said = false
+    while (missing.length > 0 && !this.#stopped && !this.#left) {
+      const joined = await this.join(missing, 'lan').catch(() => 0)
+      const found = new Set(this.others().map(({ address }) => addressText(address)))
+      missing = missing.filter((address) => !found.has(address))
+      if (joined > 0 || found.size > 0) {
+        if (!said) io.log('info', 'serf', `Re-joined to previously known nodes: ${joined} of ${known.length} answered`)
+        said = true
+        if (io.clock.now() >= until) return
       }
       await deadlines.until(io.clock.now() + rejoinInterval)
     }
