@@ -62,6 +62,38 @@ export interface SessionDefinition {
 }
 export interface Session extends SessionDefinition, Stamps {}
 
+/** Which instances a prepared query means; `null` and empty are told apart because Consul's answers do. */
+export interface PreparedQueryService {
+  service: ServiceName
+  /** Where else to look when there is none here: in so many of the nearest datacenters, then in those that are named. */
+  failover: { nearest: number; datacenters: string[] | null }
+  onlyPassing: boolean
+  /** Checks that count for nothing. */
+  ignoreCheckIds: CheckId[] | null
+  /** A node, `_agent` or `_ip`; '' in any order. */
+  near: string
+  /** All of them; one that begins with `!` must not be there. */
+  tags: string[] | null
+  nodeMeta: Record<string, string> | null
+  serviceMeta: Record<string, string> | null
+  connect: boolean
+}
+export interface PreparedQueryDefinition {
+  /** UUID, chosen by the agent that was asked to make it. */
+  id: string
+  /** '' for one that is found by its id alone. */
+  name: string
+  /** It ends with this session; '' with none. As the client wrote it. */
+  session: string
+  token: string
+  /** Of type '' it is none. */
+  template: { type: string; regexp: string; removeEmptyTags: boolean }
+  service: PreparedQueryService
+  /** Go's duration, '' for that of the service. */
+  dns: { ttl: string }
+}
+export interface PreparedQuery extends PreparedQueryDefinition, Stamps {}
+
 /** What a registration says of a node; `null` and `{}` are told apart because Consul's answers do. */
 export interface NodeDefinition {
   /** UUID, or '' for a node that was registered through the catalog without one. */

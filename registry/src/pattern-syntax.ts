@@ -1,7 +1,6 @@
 /**
  * Regular expressions in the syntax of Go's regexp package (RE2 with Perl's classes and flags), read into a tree. What Go
- * refuses is refused in Go's words. Which part matched does not matter here, so groups capture nothing and greed is read
- * over.
+ * refuses is refused in Go's words.
  */
 
 /** The message is Go's: `error parsing regexp: missing closing ): ...`. */
@@ -20,7 +19,9 @@ export type Expression =
   | { type: 'sequence'; parts: Expression[] }
   | { type: 'choice'; options: Expression[] }
   /** `max` may be infinite. */
-  | { type: 'repeat'; inner: Expression; min: number; max: number }
+  | { type: 'repeat'; inner: Expression; min: number; max: number; lazy: boolean }
+  /** A part that is asked for by its number, from 1 in the order of their parentheses. */
+  | { type: 'group'; inner: Expression; number: number }
 
 interface Flags {
   /** i */
@@ -29,6 +30,8 @@ interface Flags {
   lines: boolean
   /** s: a dot is a line break, too */
   dotBreaks: boolean
+  /** U: `*` is what `*?` is otherwise, and the other way round */
+  lazy: boolean
 }
 
 /** Go's. */
@@ -44,7 +47,8 @@ class Parser {
   readonly #text: string
   #at = 0
   #depth = 0
-  #flags: Flags = { fold: false, lines: false, dotBreaks: false }
+  #flags: Flags = { fold: false, lines: false, dotBreaks: false, lazy: false }
+  #groups = 0
   /** How many times the most repeated part of an expression is there, by its counts; 1 for those that are not in it. */
   readonly #copies = new Map<Expression, number>()
 
@@ -94,7 +98,8 @@ class Parser {
         this.#one(parts)
         continue
       }
-      if (this.#peek() === '?') this.#at++
+      const reluctant = this.#peek() === '?'
+      if (reluctant) this.#at++
       if (repeated !== undefined) {
         throw this.#bad('invalid nested repetition operator', this.#text.slice(repeated, this.#at))
       }
@@ -103,7 +108,8 @@ class Parser {
         throw this.#bad('missing argument to repetition operator', this.#text.slice(from, this.#at))
       }
       const { min, max, counted } = range
-      const whole: Expression = { type: 'repeat', inner, min, max }
+      const lazy = reluctant !== this.#flags.lazy
+      const whole: Expression = { type: 'repeat', inner, min, max, lazy }
       const copies = this.#copiesIn(inner) * (counted ? Math.max(1, Number.isFinite(max) ? max : min) : 1)
       if (counted && copies > repeatMax && max > 1) {
         throw this.#bad('invalid repeat count', this.#text.slice(from, this.#at))
@@ -166,14 +172,22 @@ class Parser {
 
   #group(parts: Expression[]): void {
     const flags = this.#flags
+    const captures = !this.#text.startsWith('(?', this.#at) || this.#text.startsWith('(?P<', this.#at)
     if (this.#text.startsWith('(?', this.#at)) {
       if (!this.#opens()) return
     } else this.#at++
+    const number = captures ? ++this.#groups : 0
     const inner = this.#choice()
     if (this.#peek() !== ')') throw this.#bad('missing closing )', this.#text)
     this.#at++
     this.#flags = flags
-    parts.push(inner)
+    if (!captures) {
+      parts.push(inner)
+      return
+    }
+    const group: Expression = { type: 'group', inner, number }
+    this.#copies.set(group, this.#copiesIn(inner))
+    parts.push(group)
   }
 
   /** Behind `(?`: true when a group begins, false when flags were set for what follows in this one. */
@@ -196,11 +210,12 @@ class Parser {
       if (letter === 'i') flags.fold = on
       else if (letter === 'm') flags.lines = on
       else if (letter === 's') flags.dotBreaks = on
+      else if (letter === 'U') flags.lazy = on
       else if (letter === '-' && on) on = false
       else if ((letter === ':' || letter === ')') && (on || any)) {
         this.#flags = flags
         return letter === ':'
-      } else if (letter !== 'U') break
+      } else break
       any = letter !== '-'
     }
     throw this.#bad('invalid or unsupported Perl syntax', this.#text.slice(from, this.#at))

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
-import { BadPattern, compilePattern, PatternTooCostly } from './pattern.ts'
+import { BadPattern, compileCaptures, compilePattern, PatternTooCostly } from './pattern.ts'
 
 interface Golden {
   texts: string[]
@@ -81,6 +81,49 @@ describe('patterns', () => {
     for (const pattern of ['(a{1000}){1000}', '((){1000}){1000}', 'a{1000}'.repeat(11), '('.repeat(500)]) {
       assert.throws(() => compilePattern(pattern), BadPattern, pattern)
     }
+  })
+
+  it('find the part that JavaScript finds, and what is in their groups', () => {
+    const piece = fc.constantFrom(
+      'a',
+      'b',
+      'c',
+      '.',
+      '[ab]',
+      '(a|ab)',
+      '(?:b|c)',
+      '(a)',
+      '(b*)',
+      '(a(c)?)',
+      '^',
+      '$',
+      '\\b',
+    )
+    const count = fc.constantFrom('', '', '?', '??', '{2}', '{1,3}', '{1,3}?')
+    // A group that is repeated without end keeps what it matched last; with something empty in it engines differ in what that is.
+    const many = fc.constantFrom('a*', 'b+?', '[ab]*?', '(a)+', '(ab|c)*', '(a|b)+?')
+    const counted = fc
+      .tuple(piece, count)
+      .map(([what, often]) => (/^(\^|\$|\\b|\(b\*\)|\(a\(c\)\?\))$/.test(what) ? what : what + often))
+    const pattern = fc.array(fc.oneof(counted, many), { maxLength: 6 }).map((parts) => parts.join(''))
+    const subject = fc.string({ unit: fc.constantFrom('a', 'b', 'c', ' ', 'é'), maxLength: 12 })
+    fc.assert(
+      fc.property(pattern, subject, (source, text) => {
+        const expected = new RegExp(source, 'u').exec(text)
+        assert.deepEqual(
+          compileCaptures(source).find(text),
+          expected?.map((part) => part ?? ''),
+        )
+      }),
+      { seed: 1, numRuns: 5_000 },
+    )
+  })
+
+  it('find in as many steps as they have, whatever the text', () => {
+    assert.equal(compileCaptures('^(a+)+$').find(`${'a'.repeat(5_000)}!`), undefined)
+    assert.deepEqual(compileCaptures('(?U)(a+)(b*)').find('aabb'), ['a', 'a', ''])
+    assert.deepEqual(compileCaptures('^geo-(?P<what>.*?)-([^\\-]+?)$').find('geo-db-x-1'), ['geo-db-x-1', 'db-x', '1'])
+    assert.throws(() => compileCaptures('(a|b|c){500}d').find('ab'.repeat(10_000)), PatternTooCostly)
   })
 
   it('are given up when they take too many steps', () => {

@@ -11,6 +11,7 @@ import type {
   NodeCoordinate,
   NodeDefinition,
   NodeName,
+  PreparedQueryDefinition,
   ServiceDefinition,
   ServiceId,
   SessionDefinition,
@@ -24,6 +25,7 @@ import {
   list,
   node,
   nodeCoordinate,
+  preparedQuery,
   record,
   service,
   session,
@@ -71,6 +73,10 @@ export type Command =
   | { type: 'locks.undelay'; marks: { key: string; index: Index }[] }
   /** Where nodes said they are; of nodes that are not registered it is dropped. */
   | { type: 'coordinates.update'; updates: NodeCoordinate[] }
+  /** `create`: there is none of that id yet; otherwise there is. */
+  | { type: 'query.set'; query: PreparedQueryDefinition; create: boolean }
+  /** Refused when it is not there. */
+  | { type: 'query.delete'; id: string }
 
 /** What became of a command that the state did not refuse. */
 export interface Applied {
@@ -168,6 +174,13 @@ const shapes: Readonly<Record<Command['type'], (command: Fields) => void>> = {
   },
   'coordinates.update': (command) => {
     for (const each of list(command.updates, 'updates')) nodeCoordinate(record(each, 'update'))
+  },
+  'query.set': (command) => {
+    preparedQuery(record(command.query, 'query'))
+    yesOrNo(command.create, 'create')
+  },
+  'query.delete': (command) => {
+    text(command.id, 'id')
   },
 }
 

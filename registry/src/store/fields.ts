@@ -78,7 +78,35 @@ function coordinate(fields: Fields): void {
   for (const each of numbers) if (!Number.isFinite(each)) throw wrong('coordinate', 'finite numbers', each)
 }
 
-/** As sessions are kept under: a UUID in lower case. */
+export function preparedQuery(fields: Fields): void {
+  sessionIdentity(fields.id)
+  for (const field of ['name', 'session', 'token']) text(fields[field], `query.${field}`)
+  const template = record(fields.template, 'query.template')
+  for (const field of ['type', 'regexp']) text(template[field], `query.template.${field}`)
+  yesOrNo(template.removeEmptyTags, 'query.template.removeEmptyTags')
+  preparedQueryService(record(fields.service, 'query.service'))
+  text(record(fields.dns, 'query.dns').ttl, 'query.dns.ttl')
+}
+
+export function preparedQueryService(fields: Fields): void {
+  for (const field of ['service', 'near']) text(fields[field], `query.service.${field}`)
+  for (const field of ['onlyPassing', 'connect']) yesOrNo(fields[field], `query.service.${field}`)
+  const failover = record(fields.failover, 'query.service.failover')
+  number(failover.nearest, 'query.service.failover.nearest')
+  const lists: [unknown, string][] = [
+    [failover.datacenters, 'failover.datacenters'],
+    [fields.ignoreCheckIds, 'ignoreCheckIds'],
+    [fields.tags, 'tags'],
+  ]
+  for (const [value, field] of lists) {
+    if (value === null) continue
+    for (const each of list(value, `query.service.${field}`)) text(each, `query.service.${field}`)
+  }
+  texts(fields.nodeMeta, 'query.service.nodeMeta')
+  texts(fields.serviceMeta, 'query.service.serviceMeta')
+}
+
+/** As sessions and prepared queries are kept under: a UUID in lower case. */
 export function sessionIdentity(id: unknown): void {
   if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text(id, 'id'))) throw wrong('id', 'a UUID', id)
 }

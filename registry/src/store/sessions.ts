@@ -6,6 +6,7 @@
 import type { CheckId, Index, NodeName, Session, SessionDefinition, SessionId } from '../model.ts'
 import type { Result } from './command.ts'
 import type { Kv } from './kv.ts'
+import type { Queries } from './queries.ts'
 import type { CatalogRows } from './rows.ts'
 import { folded, orderKey, separator, Table } from './table.ts'
 import type { Watchers } from './watch.ts'
@@ -24,6 +25,7 @@ export interface SessionsState {
 export class Sessions {
   readonly #watchers: Watchers
   readonly #kv: Kv
+  readonly #queries: Pick<Queries, 'sessionEnded'>
   #changed: Index
   /** By id. */
   #sessions: Table<Session>
@@ -32,9 +34,15 @@ export class Sessions {
   /** By node, check, then session id. */
   #byCheck = new Table<Session>()
 
-  constructor(watchers: Watchers, kv: Kv, state: SessionsState = { changed: 0, sessions: new Table() }) {
+  constructor(
+    watchers: Watchers,
+    kv: Kv,
+    queries: Pick<Queries, 'sessionEnded'>,
+    state: SessionsState = { changed: 0, sessions: new Table() },
+  ) {
     this.#watchers = watchers
     this.#kv = kv
+    this.#queries = queries
     this.#changed = state.changed
     this.#sessions = state.sessions
     for (const session of state.sessions.rows()) this.#list(session)
@@ -124,6 +132,7 @@ export class Sessions {
     this.#byNode.delete(placeOf(session.node, session.id))
     for (const check of checksOf(session)) this.#byCheck.delete(placeOf(session.node, check, session.id))
     this.#kv.sessionEnded(index, session.id, session.behavior, Math.min(session.lockDelay, lockDelayMax))
+    this.#queries.sessionEnded(index, session.id)
     this.#sessionsChanged(index)
   }
 

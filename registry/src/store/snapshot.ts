@@ -6,7 +6,7 @@
 import { pack } from 'msgpackr/pack'
 import { unpack } from 'msgpackr/unpack'
 import { Corrupt, TooNew } from '../errors.ts'
-import type { Check, Index, KvPair, Node, Service, Session } from '../model.ts'
+import type { Check, Index, KvPair, Node, PreparedQuery, Service, Session } from '../model.ts'
 import type { AutopilotRow } from './autopilot.ts'
 import type { CatalogState } from './catalog.ts'
 import { type CoordinateRow, type CoordinatesState, coordinateKey } from './coordinates.ts'
@@ -15,12 +15,13 @@ import type { Hold, LockDelay } from './locks.ts'
 import type { NodeMark, ServiceMark } from './marks.ts'
 import type { OriginRow } from './origins.ts'
 import { Pairs } from './pairs.ts'
+import type { QueriesState } from './queries.ts'
 import { rowKey } from './rows.ts'
 import type { SessionsState } from './sessions.ts'
 import { folded, orderKey, Table } from './table.ts'
 
 /**
- * 4 has the coordinates of nodes and says how autopilot shall behave; 3 has keys as the bytes they are kept as, in frames of
+ * 4 has the coordinates of nodes and prepared queries, and says how autopilot shall behave; 3 has keys as the bytes they are kept as, in frames of
  * their own; 2 has sessions and locks; without them, 1 is the same as 2.
  */
 const version = 4
@@ -38,6 +39,7 @@ export interface State {
   catalog: CatalogState
   autopilot: AutopilotRow | undefined
   coordinates: CoordinatesState
+  queries: QueriesState
   origins: OriginRow[]
 }
 
@@ -50,6 +52,8 @@ interface Header {
   sessions?: { changed: Index }
   /** Absent before version 4. */
   coordinates?: { changed: Index }
+  /** Absent before version 4. */
+  queries?: { changed: Index }
   catalog: {
     nodes: Index
     services: Index
@@ -84,6 +88,7 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
     kv: { changed: state.kv.changed },
     sessions: { changed: state.sessions.changed },
     coordinates: { changed: state.coordinates.changed },
+    queries: { changed: state.queries.changed },
     catalog: { nodes, services, checks, serviceExtinction, nodeExtinction, states },
     ...(state.autopilot === undefined ? {} : { autopilot: state.autopilot }),
     origins: state.origins,
@@ -101,6 +106,7 @@ export function* writeSnapshot(state: State): Generator<Uint8Array> {
     ['holds', state.kv.locks.holds.rows(), () => 100],
     ['lockDelays', state.kv.locks.delays.rows(), () => 100],
     ['coordinates', state.coordinates.coordinates.rows(), () => 200],
+    ['queries', state.queries.queries.rows(), () => 1000],
   ]
   for (const { rows: count, pieces } of state.kv.pairs.packed(pairsBytes)) {
     total += count
@@ -152,6 +158,7 @@ function emptySections() {
     holds: new Section((row: Hold) => orderKey(row.key)),
     lockDelays: new Section((row: LockDelay) => orderKey(row.key)),
     coordinates: new Section<CoordinateRow>(coordinateKey),
+    queries: new Section((row: PreparedQuery) => row.id),
   }
 }
 
@@ -185,7 +192,7 @@ export class SnapshotReader {
         throw new Corrupt(`snapshot ends early, after ${this.#total} rows`)
       }
       const { tombstones, nodes, services, checks, serviceMarks, nodeMarks, sessions } = this.#sections
-      const { holds, lockDelays, coordinates } = this.#sections
+      const { holds, lockDelays, coordinates, queries } = this.#sections
       const locks = { holds: holds.table, delays: lockDelays.table }
       const tables = { nodes: nodes.table, services: services.table, checks: checks.table }
       return {
@@ -195,6 +202,7 @@ export class SnapshotReader {
         catalog: { tables, marks: { ...header.catalog, byService: serviceMarks.table, byNode: nodeMarks.table } },
         autopilot: header.autopilot,
         coordinates: { changed: header.coordinates?.changed ?? 0, coordinates: coordinates.table },
+        queries: { changed: header.queries?.changed ?? 0, queries: queries.table },
         origins: header.origins,
       }
     })

@@ -12,6 +12,7 @@ import type {
   NodeCoordinate,
   NodeId,
   NodeName,
+  PreparedQuery,
   Service,
   ServiceName,
   Session,
@@ -26,6 +27,7 @@ import { Kv } from './kv.ts'
 import type { LockDelay } from './locks.ts'
 import type { ReadOperation } from './operation.ts'
 import { Origins } from './origins.ts'
+import { Queries } from './queries.ts'
 import { idMeant, missingSession, Sessions } from './sessions.ts'
 import { readSnapshot, SnapshotReader, type State, writeSnapshot } from './snapshot.ts'
 import { answer, transact } from './txn.ts'
@@ -38,7 +40,8 @@ export class Store implements View {
   readonly #watchers = new Watchers()
   #index: Index = 0
   #kv = new Kv(this.#watchers)
-  #sessions = new Sessions(this.#watchers, this.#kv)
+  #queries = new Queries(this.#watchers)
+  #sessions = new Sessions(this.#watchers, this.#kv, this.#queries)
   #coordinates = new Coordinates(this.#watchers)
   #catalog = new Catalog(this.#watchers, this.#dependents)
   #answers = new CatalogAnswers(this.#catalog)
@@ -75,6 +78,7 @@ export class Store implements View {
       kv: this.#kv.state(),
       sessions: this.#sessions.state(),
       coordinates: this.#coordinates.state(),
+      queries: this.#queries.state(),
       catalog: this.#catalog.state(),
       autopilot: this.#autopilot.row,
       origins: this.#origins.rows(),
@@ -104,7 +108,8 @@ export class Store implements View {
   #replace(state: State): void {
     this.#index = state.index
     this.#kv = new Kv(this.#watchers, state.kv)
-    this.#sessions = new Sessions(this.#watchers, this.#kv, state.sessions)
+    this.#queries = new Queries(this.#watchers, state.queries)
+    this.#sessions = new Sessions(this.#watchers, this.#kv, this.#queries, state.sessions)
     this.#coordinates = new Coordinates(this.#watchers, state.coordinates)
     this.#catalog = new Catalog(this.#watchers, this.#dependents, state.catalog)
     this.#answers = new CatalogAnswers(this.#catalog)
@@ -182,6 +187,18 @@ export class Store implements View {
     return this.#coordinates.ofNode(node)
   }
 
+  queries(): Indexed<PreparedQuery[]> {
+    return { index: this.#queries.changed, value: this.#queries.all() }
+  }
+
+  query(id: string): Indexed<PreparedQuery | undefined> {
+    return { index: this.#queries.changed, value: this.#queries.get(id) }
+  }
+
+  queryNamed(name: string): PreparedQuery | undefined {
+    return this.#queries.named(name)
+  }
+
   lockDelays(): LockDelay[] {
     return this.#kv.lockDelays()
   }
@@ -239,12 +256,17 @@ export class Store implements View {
         return this.#kv.endDelays(command.marks)
       case 'coordinates.update':
         return this.#coordinates.update(index, command.updates, this.#catalog.rows)
+      case 'query.set':
+        return this.#queries.set(index, command, this.#sessions)
+      case 'query.delete':
+        return this.#queries.delete(index, command.id)
     }
   }
 
   get #written() {
     const coordinates = this.#coordinates
-    return { kv: this.#kv, sessions: this.#sessions, catalog: this.#catalog, coordinates }
+    const queries = this.#queries
+    return { kv: this.#kv, sessions: this.#sessions, catalog: this.#catalog, coordinates, queries }
   }
 
   get #dependents(): Dependents {

@@ -10,6 +10,7 @@ import type { Applied, Command, Result } from './command.ts'
 import type { Coordinates } from './coordinates.ts'
 import type { Kv } from './kv.ts'
 import type { Operation, OperationError, OperationResult, ReadOperation } from './operation.ts'
+import type { Queries } from './queries.ts'
 import { idMeant, missingSession, type Sessions } from './sessions.ts'
 
 /**
@@ -25,6 +26,7 @@ export interface Written {
   readonly sessions: Sessions
   readonly catalog: Catalog
   readonly coordinates: Coordinates
+  readonly queries: Queries
 }
 
 /** The watchers of what was written are marked also when it comes to nothing: forget them when `value` is false. */
@@ -83,11 +85,11 @@ function pairSize(key: string, value: string): number {
 
 /** What puts back the state of now; empty when nothing can fail, or nothing is written. */
 function savepoint(state: Written, operations: readonly Operation[]): (() => void)[] {
-  const { kv, sessions, catalog, coordinates } = state
+  const { kv, sessions, catalog, coordinates, queries } = state
   if (operations.every(alwaysSucceeds) && echoed(operations) <= resultCharactersMax) return []
-  // What is lost in the catalog may end a session, which lets go of keys; and a node takes its coordinates along.
+  // What is lost in the catalog may end a session, which lets go of keys and takes prepared queries along; and a node takes its coordinates along.
   if (operations.some(writesCatalog)) {
-    return [catalog.savepoint(), sessions.savepoint(), kv.savepoint(), coordinates.savepoint()]
+    return [catalog, sessions, kv, coordinates, queries].map((table) => table.savepoint())
   }
   return operations.some(writesKv) ? [kv.savepoint()] : []
 }

@@ -8,6 +8,7 @@ import type {
   NodeCoordinate,
   NodeId,
   NodeName,
+  PreparedQuery,
   Service,
   ServiceName,
   Session,
@@ -42,6 +43,8 @@ export type Topic =
   /** With a state: checks in it, or entering or leaving it. */
   | { kind: 'checks'; state?: string }
   | { kind: 'sessions' }
+  /** Prepared ones. */
+  | { kind: 'queries' }
   /** With a node: of that node alone. */
   | { kind: 'coordinates'; node?: NodeName }
 
@@ -89,6 +92,12 @@ export interface View {
   coordinates(): Indexed<NodeCoordinate[]>
   /** In segment order. Wait on topic `coordinates` of that node. */
   nodeCoordinates(node: NodeName): Indexed<NodeCoordinate[]>
+  /** In id order. The index of every answer about prepared queries is their last change; wait on topic `queries`. */
+  queries(): Indexed<PreparedQuery[]>
+  /** `id` as it is kept. */
+  query(id: string): Indexed<PreparedQuery | undefined>
+  /** What the name means: the query or template of exactly that name, else the template with the longest one it begins with. */
+  queryNamed(name: string): PreparedQuery | undefined
   /** In key order; they come with the end of a session. */
   lockDelays(): LockDelay[]
   /** Undefined: nobody has set it yet. */

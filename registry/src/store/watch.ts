@@ -31,6 +31,7 @@ function placeOf(topic: Exclude<Topic, { kind: 'prefix' }>): string {
     case 'nodes':
     case 'services':
     case 'sessions':
+    case 'queries':
       return topic.kind
   }
 }

@@ -41,6 +41,9 @@ function questionsOf(view: View, command: Command): Question[] {
     case 'session.destroy':
     case 'session.expire':
       return aboutSessions(view)
+    case 'query.set':
+    case 'query.delete':
+      return [['the list of prepared queries', () => view.queries()]]
     case 'coordinates.update':
       return command.updates.flatMap(({ node }) => aboutCoordinates(view, node))
     case 'tombstones.reap':

@@ -410,6 +410,8 @@ export const questions: Question[] = [
   { topic: { kind: 'sessions' }, ask: (view) => view.sessions() },
   { topic: { kind: 'sessions' }, ask: (view) => view.nodeSessions('N1'), shares: true },
   { topic: { kind: 'sessions' }, ask: (view) => view.session(sessionUuid(0)), shares: true },
+  { topic: { kind: 'queries' }, ask: (view) => view.queries() },
+  { topic: { kind: 'queries' }, ask: (view) => view.query(sessionUuid(0)), shares: true },
   { topic: { kind: 'coordinates' }, ask: (view) => view.coordinates() },
   ...['n1', 'N2', 'none'].map((name) => ({
     topic: { kind: 'coordinates' as const, node: name },
