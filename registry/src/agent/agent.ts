@@ -37,6 +37,7 @@ import type { AgentOptions } from './options.ts'
 import { frameKind, Peers } from './peers.ts'
 import { followPeersFile, writePeersInfo } from './peers-file.ts'
 import { Pools } from './pools.ts'
+import { Queries } from './queries.ts'
 import { Reconciler } from './reconciler.ts'
 import { Remote } from './remote.ts'
 import { serve } from './serving.ts'
@@ -77,6 +78,7 @@ export class Agent implements AgentSurface {
   readonly events: Events
   readonly remote: Remote
   readonly coordinates: Coordinates
+  readonly queries: Queries
   /** Resolves when this agent has left its pools; the process ends then. */
   readonly departed: Promise<void>
   #departed = () => {}
@@ -181,8 +183,10 @@ export class Agent implements AgentSurface {
       wan: () => this.#pools.members('wan'),
       servers: () => this.#pools.servers().map(({ rpc }) => rpc),
       hold: options.rpcHold,
+      queries: () => this.queries,
       distance: (datacenter) => this.coordinates.distanceTo(datacenter),
     })
+    this.queries = new Queries({ io, view: () => parts.store, datacenter: options.datacenter, remote: this.remote })
     this.coordinates = new Coordinates({
       io,
       deadlines: this.#deadlines,

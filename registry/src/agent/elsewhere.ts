@@ -1,5 +1,6 @@
 /** What a face may ask of other datacenters, and what travels there and back. */
 import type { Instance, Millis, Node } from '../model.ts'
+import type { Executed, QueryErrand } from './queries.ts'
 
 /** One request of the HTTP API on its way to another datacenter; its `?dc=` stays behind. */
 export interface Travelling {
@@ -52,6 +53,8 @@ export interface ElsewhereSurface {
   http(datacenter: string, request: Travelling, waits: Millis, abandoned?: AbortSignal): Promise<Travelled>
   /** Looks up names there, within `within`. @throws as `http` */
   find(datacenter: string, sought: Sought, within: Millis): Promise<Found>
+  /** Executes a prepared query there, within `within`; undefined: there is none of that name. @throws as `http`, Refused */
+  query(datacenter: string, errand: QueryErrand, within: Millis): Promise<Executed | undefined>
   /** What requests from elsewhere are answered with; without it they are refused. */
   answerWith(answer: TravelAnswer): void
 }

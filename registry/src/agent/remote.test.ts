@@ -5,6 +5,7 @@ import { Random } from '../io/random.ts'
 import type { Address, Member } from '../model.ts'
 import { encodeCommand, Store } from '../store/store.ts'
 import type { Travelled, Travelling } from './elsewhere.ts'
+import { Queries } from './queries.ts'
 import { Remote } from './remote.ts'
 
 /** Servers of dc1 and dc2, as many as said, and an agent of dc1 that is no server. */
@@ -20,7 +21,7 @@ function world(sizes: { dc1?: number; dc2?: number; dc3?: number } = {}) {
     const address = { host, port: 8300 }
     const { io, deadlines, peers } = wires.end(address)
     const store = new Store()
-    const remote = new Remote({
+    const remote: Remote = new Remote({
       io,
       deadlines,
       peers,
@@ -30,8 +31,10 @@ function world(sizes: { dc1?: number; dc2?: number; dc3?: number } = {}) {
       wan: () => (server ? members : []),
       servers: () => members.filter(({ tags }) => tags.dc === datacenter).map(({ name }) => addresses.get(name)!),
       hold: 7_000,
+      queries: () => queries,
       distance: (other) => distances.get(other),
     })
+    const queries = new Queries({ view: () => store, io, datacenter, remote })
     addresses.set(`${name}.${datacenter}`, address)
     remotes.set(name, remote)
     stores.set(name, store)
@@ -206,6 +209,7 @@ describe('another datacenter', () => {
       wan: () => [],
       servers: () => [],
       hold: 7_000,
+      queries: () => assert.fail('asked for a query'),
     }).answerWith(async () => {
       throw new Error('answered for another datacenter')
     })

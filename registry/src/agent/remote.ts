@@ -26,6 +26,8 @@ import type { ElsewhereSurface, Found, Sought, TravelAnswer, Travelled, Travelli
 import { LongRequests } from './long-requests.ts'
 import type { Peers } from './peers.ts'
 import { isLive } from './pools.ts'
+import type { Executed, Queries, QueryErrand } from './queries.ts'
+import { answerQuery, executedFrom } from './query-errands.ts'
 import { fields } from './serving.ts'
 import { soughtIn } from './sought.ts'
 
@@ -42,6 +44,8 @@ export interface RemoteOptions {
   servers(): Address[]
   /** How long a request is held for want of a leader; there as here. */
   hold: Millis
+  /** Prepared queries of ours, for other datacenters. */
+  queries(): Queries
   /** To the nearest server there, in whatever unit; undefined: not known. */
   distance?(datacenter: string): number | undefined
 }
@@ -70,7 +74,7 @@ interface Target {
 /** What travels: a request for one datacenter, and whether it may be asked of a second server when the first kept silent. */
 interface Errand {
   datacenter: string
-  method: 'http' | 'find'
+  method: 'http' | 'find' | 'query'
   body: unknown
   repeatable: boolean
   within: Millis
@@ -107,6 +111,14 @@ export class Remote implements ElsewhereSurface {
       this.#expectOurs(datacenter)
       return soughtIn(options.view, sought as Sought, options.io.random)
     })
+    this.#requests.answer('query', (body) => {
+      const { datacenter, errand } = fields<{ datacenter: string; errand: object }>(body, {
+        datacenter: 'string',
+        errand: 'object',
+      })
+      this.#expectOurs(datacenter)
+      return answerQuery(options.queries(), errand)
+    })
     this.#requests.answer('datacenters', () => this.#known())
     this.#requests.answer('relay', (body, abandoned) => {
       const errand = fields<Errand>(body, {
@@ -116,7 +128,7 @@ export class Remote implements ElsewhereSurface {
         repeatable: 'boolean',
         within: 'number',
       })
-      if (errand.method !== 'http' && errand.method !== 'find') throw new BadRequest('expected an errand')
+      if (!['http', 'find', 'query'].includes(errand.method)) throw new BadRequest('expected an errand')
       return this.#there(errand, abandoned)
     })
   }
@@ -153,6 +165,11 @@ export class Remote implements ElsewhereSurface {
   async find(datacenter: string, sought: Sought, within: Millis): Promise<Found> {
     const errand: Errand = { datacenter, method: 'find', body: { datacenter, sought }, repeatable: true, within }
     return (await this.#send(errand)) as Found
+  }
+
+  async query(datacenter: string, errand: QueryErrand, within: Millis): Promise<Executed | undefined> {
+    const body = { datacenter, errand }
+    return executedFrom(await this.#send({ datacenter, method: 'query', body, repeatable: true, within }))
   }
 
   /** Ourselves, or through a server of ours. */

@@ -24,6 +24,7 @@ import type { ElsewhereSurface } from './elsewhere.ts'
 import type { EventsSurface } from './events.ts'
 import type { KeysSurface } from './keys.ts'
 import type { OperatorSurface } from './operator.ts'
+import type { QueriesSurface } from './queries.ts'
 
 /** stale: as this node's store is; default: as new as the leader's commit under its lease; consistent: confirmed by a quorum. */
 export type Freshness = 'stale' | 'default' | 'consistent'
@@ -86,6 +87,7 @@ export interface AgentSurface {
    */
   changed(topics: readonly Topic[], wait: Millis, abandoned?: AbortSignal): Promise<void>
   readonly coordinates: CoordinatesSurface
+  readonly queries: QueriesSurface
   /** Other datacenters, and the list of all. */
   readonly remote: ElsewhereSurface
   members(pool: Pool): Member[]

@@ -21,6 +21,7 @@ import { kvEndpoints } from './kv.ts'
 import { monitorEndpoints } from './monitor.ts'
 import { operatorEndpoints } from './operator.ts'
 import { type Outward, outward } from './outward.ts'
+import { preparedQueryEndpoints } from './prepared-queries.ts'
 import { sessionEndpoints } from './sessions.ts'
 import { statusEndpoints } from './status.ts'
 import { type Bindings, encodedPath, type ReadPath, rawTarget, readPath, readQuery } from './target.ts'
@@ -58,6 +59,7 @@ export function endpointsOf(surface: AgentSurface, options: HttpOptions): Endpoi
     ...agentEndpoints(surface, options),
     ...monitorEndpoints(options),
     ...sessionEndpoints(surface, options),
+    ...preparedQueryEndpoints(surface, options),
     ...statusEndpoints(surface),
     ...operatorEndpoints(surface),
     ...coordinateEndpoints(surface, options),

@@ -27,7 +27,7 @@ const local =
   /^\/v1\/(?:agent\/|catalog\/(?:datacenters|register|deregister)$|coordinate\/datacenters$|event\/list$|operator\/keyring$)/
 
 /** Reads whose failures carry index 1, as the endpoints' own do. */
-const indexed = /^\/v1\/(?:catalog|coordinate|health|query|session)\//
+const indexed = /^\/v1\/(?:catalog\/|coordinate\/|health\/|query(?:\/|$)|session\/)/
 
 /** Headers that say something about the request itself. */
 const travellingHeaders = ['x-consul-token', 'authorization', 'cache-control', 'content-type']

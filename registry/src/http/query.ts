@@ -225,7 +225,7 @@ export function told({ lastContact }: Fresh): Millis {
   return Math.min(lastContact, contactMax)
 }
 
-function headersOf(index: Index, fresh: Fresh, read: ReadOptions): Record<string, string> {
+export function headersOf(index: Index, fresh: Fresh, read: ReadOptions): Record<string, string> {
   const headers: Record<string, string> = {
     // Never 0: a client that got 0 back would not wait.
     'X-Consul-Index': String(Math.max(1, index)),

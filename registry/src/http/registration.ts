@@ -114,21 +114,19 @@ function validateMeta(meta: Readonly<Record<string, string>>): void {
     throw new BadRequest('Invalid Service Meta: Node metadata cannot contain more than 64 key/value pairs')
   }
   for (const [key, value] of entries) {
-    const problem =
-      key === ''
-        ? 'Key cannot be blank'
-        : !/^[a-zA-Z0-9_-]+$/.test(key)
-          ? 'Key contains invalid characters'
-          : key.length > 128
-            ? 'Key is too long (limit: 128 characters)'
-            : key.startsWith('consul-')
-              ? "Key prefix 'consul-' is reserved for internal use"
-              : Buffer.byteLength(value) > 512
-                ? 'Value is too long (limit: 512 characters)'
-                : undefined
+    const problem = metaProblem(key, value, false)
     if (problem === undefined) continue
     throw new BadRequest(`Invalid Service Meta: Couldn't load metadata pair ('${key}', '${value}'): ${problem}`)
   }
+}
+
+/** What is wrong with a pair of metadata. @param reserved whether the keys of Consul itself may be used */
+export function metaProblem(key: string, value: string, reserved: boolean): string | undefined {
+  if (key === '') return 'Key cannot be blank'
+  if (!/^[a-zA-Z0-9_-]+$/.test(key)) return 'Key contains invalid characters'
+  if (key.length > 128) return 'Key is too long (limit: 128 characters)'
+  if (!reserved && key.startsWith('consul-')) return "Key prefix 'consul-' is reserved for internal use"
+  return Buffer.byteLength(value) > 512 ? 'Value is too long (limit: 512 characters)' : undefined
 }
 
 /** Service-mesh registrations would be half understood: better refused than wrong. */

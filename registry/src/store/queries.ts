@@ -15,14 +15,7 @@ export interface QueriesState {
   queries: Table<PreparedQuery>
 }
 
-/** Those that `set` looks at, in the state or in a view of it. */
-export interface KnownQueries {
-  get(id: string): PreparedQuery | undefined
-  ofName(name: string): PreparedQuery | undefined
-  templateOf(name: string): PreparedQuery | undefined
-}
-
-export class Queries implements KnownQueries {
+export class Queries {
   readonly #watchers: Watchers
   #changed: Index
   /** By id. */
@@ -69,8 +62,8 @@ export class Queries implements KnownQueries {
   ): Result {
     const known = this.#queries.get(query.id)
     if (create && known !== undefined) return { error: `prepared query ${query.id} exists already` }
-    const refused = create ? undefined : missing(this, query.id)
-    const error = refused ?? conflict(this, query) ?? sessionMissing(query.session, (id) => sessions.get(id))
+    if (!create && known === undefined) return { error: missingQuery(query.id) }
+    const error = conflict(this, query) ?? sessionMissing(query.session, (id) => sessions.get(id))
     if (error !== undefined) return { error }
     if (known !== undefined) this.#unlist(known)
     const row = queryRow(query, known?.createIndex ?? index, index)
@@ -81,9 +74,9 @@ export class Queries implements KnownQueries {
   }
 
   delete(index: Index, id: string): Result {
-    const error = missing(this, id)
-    if (error !== undefined) return { error }
-    this.#remove(index, this.#queries.get(id) as PreparedQuery)
+    const query = this.#queries.get(id)
+    if (query === undefined) return { error: missingQuery(id) }
+    this.#remove(index, query)
     return { value: true }
   }
 
@@ -159,13 +152,13 @@ export function isTemplate({ template }: PreparedQueryDefinition): boolean {
   return template.type !== ''
 }
 
-/** Why there is no query of this id. */
-export function missing(known: KnownQueries, id: string): string | undefined {
-  return known.get(id) === undefined ? `Cannot modify non-existent prepared query: '${id}'` : undefined
+/** What a change of a query that is not there is refused with; `id` as the client wrote it. */
+export function missingQuery(id: string): string {
+  return `Cannot modify non-existent prepared query: '${id}'`
 }
 
 /** Which other query stands in the way of this one. */
-function conflict(known: KnownQueries, query: PreparedQueryDefinition): string | undefined {
+function conflict(known: Queries, query: PreparedQueryDefinition): string | undefined {
   const { id, name } = query
   if (name === '') {
     const other = isTemplate(query) ? known.templateOf('') : undefined

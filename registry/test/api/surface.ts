@@ -9,6 +9,7 @@ import { Events } from '../../src/agent/events.ts'
 import { type KeyChange, Keyring } from '../../src/agent/keyring.ts'
 import { Keys } from '../../src/agent/keys.ts'
 import type { OperatorSurface } from '../../src/agent/operator.ts'
+import { Queries } from '../../src/agent/queries.ts'
 import { SealedChannel } from '../../src/agent/sealed.ts'
 import type { AgentSurface, Fresh, LocalSurface, Written } from '../../src/agent/surface.ts'
 import { BadRequest, NoLeader, NoPath, NotFound, Refused } from '../../src/errors.ts'
@@ -88,6 +89,8 @@ export class SingleNode {
   #timers: { at: Millis; fire: () => void }[] = []
   readonly events: Events
   readonly surface: AgentSurface
+  /** As other datacenters ask for them, too. */
+  readonly queries: Queries
   readonly options: HttpOptions
   readonly app: ReturnType<typeof httpApp>
   /** What the listener asks before the application. */
@@ -114,7 +117,17 @@ export class SingleNode {
       ...options,
     }
     this.events = this.#userEvents()
-    this.surface = this.#surface(remote)
+    const elsewhere: ElsewhereSurface = {
+      knows: () => false,
+      datacenters: async () => [datacenter],
+      http: () => Promise.reject(new NoPath()),
+      find: () => Promise.reject(new NoPath()),
+      query: () => Promise.reject(new NoPath()),
+      answerWith: () => {},
+      ...remote,
+    }
+    this.queries = new Queries({ view: () => this.store, io: this.options, datacenter, remote: elsewhere })
+    this.surface = this.#surface(elsewhere)
     this.app = httpApp(this.surface, this.options)
     this.direct = directAnswers(this.surface, this.options)
     if (leading)
@@ -183,7 +196,7 @@ export class SingleNode {
     return events
   }
 
-  #surface(remote: Partial<ElsewhereSurface>): AgentSurface {
+  #surface(remote: ElsewhereSurface): AgentSurface {
     const self = this
     const { id, name, datacenter, host, port } = this.#place
     const rpc = `${host}:${port}`
@@ -195,6 +208,7 @@ export class SingleNode {
       incarnation: 1,
     })
     return {
+      queries: this.queries,
       identity: {
         id,
         name,
@@ -255,14 +269,7 @@ export class SingleNode {
           self.apply({ type: 'coordinates.update', updates: [update] })
         },
       },
-      remote: {
-        knows: () => false,
-        datacenters: async () => [datacenter],
-        http: () => Promise.reject(new NoPath()),
-        find: () => Promise.reject(new NoPath()),
-        answerWith: () => {},
-        ...remote,
-      },
+      remote,
       members: (pool) =>
         pool === 'lan'
           ? [member('golden', 18301, { ...tags, wan_join_port: '18302' })]
