@@ -146,6 +146,10 @@ describe('services and checks of this agent', () => {
     ])
     clock.wall = 10_000
     assert.deepEqual((await seen())[0], ['critical', ''])
+    clock.wall = -9_999
+    assert.deepEqual((await seen())[0], ['passing', 'fine'], 'a clock put back a little')
+    clock.wall = -10_000
+    assert.deepEqual((await seen())[0], ['critical', ''], 'a clock that knows nothing')
     clock.wall = 0
     files.set('checks/said', (files.get('checks/said') as string).slice(0, -20))
     assert.deepEqual((await seen())[0], ['critical', ''], 'torn by a crash')

@@ -4,8 +4,9 @@
  * is said often, so it is written together, at most once a second and without waiting for the disk: what a crash loses or
  * damages here is only said again.
  *
- * The only decision that takes the wall clock, for nothing else knows how long the agent was away. A clock that is wrong
- * makes a status count that is older, or begin as registered; either way for one TTL.
+ * The only decision that takes the wall clock, for nothing else knows how long the agent was away. A clock that was put
+ * forward makes a check begin as registered, and one put back by less than the TTL makes a status count for longer. What
+ * was said later than that from now does not count: a machine without a clock of its own does not know how long it was off.
  */
 import type { Io } from '../io/io.ts'
 import type { CheckId, CheckStatus, Millis } from '../model.ts'
@@ -48,7 +49,7 @@ export class SaidStatuses {
   /** What the check said less than `ttl` ago. */
   of(id: CheckId, ttl: Millis): { status: CheckStatus; output: string } | undefined {
     const said = this.#said.get(id)
-    return said !== undefined && this.#io.clock.wall() < said.at + ttl ? said : undefined
+    return said !== undefined && Math.abs(this.#io.clock.wall() - said.at) < ttl ? said : undefined
   }
 
   says(id: CheckId, status: CheckStatus, output: string): void {
