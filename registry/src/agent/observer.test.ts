@@ -233,6 +233,16 @@ describe('an observer', () => {
     await stop()
   })
 
+  it('waits longer for a part of the state after each time that one did not come: the way there may be slow', async () => {
+    const { asked, pass, stop } = trial({
+      a: (method) => (method === 'state' ? undefined : reply({ entries: undefined })),
+    })
+    await pass(30_000)
+    const states = asked.filter(([, method]) => method === 'state').length
+    assert.ok(states >= 4 && states <= 7, `${states} transfers begun`)
+    await stop()
+  })
+
   it('that has the state of a server without a leader does not say that it is new', async () => {
     let contact = Number.POSITIVE_INFINITY
     const { observer, pass, stop } = trial({

@@ -64,7 +64,7 @@ export interface ObserverOptions {
 const pollWait: Millis = 300
 /** One that has not by then is silent: another is asked as well, and whoever answers first is followed. */
 const silenceMax: Millis = 600
-/** A question is given up after this; twice as long after each time that nobody answered, for the network may be slow. */
+/** A question is given up after this; twice as long after each time that this came to nothing, for the network may be slow. */
 const patienceMin: Millis = 1_500
 const patienceMax: Millis = 6_000
 const pauseAfterFailure: Millis = 500
@@ -142,6 +142,7 @@ export class Observer implements Following {
         await this.#follow()
       } catch (error) {
         if (this.#stopped) return
+        this.#patience = Math.min(this.#patience * 2, patienceMax)
         this.#leave()
         this.#told({ leader: '', leaderAddress: '', peers: this.peers, lastContact: Number.POSITIVE_INFINITY })
         io.log('debug', 'agent', `following a server: ${(error as Error).message}`)
@@ -193,10 +194,7 @@ export class Observer implements Following {
         notSilent()
         const server = settled ? undefined : candidates.next().value
         if (server !== undefined) ask(server)
-        else if (unanswered === 0 && !settled) {
-          this.#patience = Math.min(this.#patience * 2, patienceMax)
-          reject(failure)
-        }
+        else if (unanswered === 0 && !settled) reject(failure)
       }
       const ask = (server: Address) => {
         unanswered++
