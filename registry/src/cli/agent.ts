@@ -7,12 +7,14 @@ import { dnsDefaults } from '../dns/options.ts'
 import { dnsServer } from '../dns/server.ts'
 import { Refused } from '../errors.ts'
 import { httpApp, travelAnswer } from '../http/app.ts'
+import { Connections } from '../http/connections.ts'
 import { directAnswers } from '../http/direct.ts'
 import { serve } from '../http/server.ts'
 import type { Log } from '../io/io.ts'
 import { type NodeIo, openIo } from '../io/node.ts'
 import { gzipped } from '../io/node-gzip.ts'
 import type { Millis } from '../model.ts'
+import { writersFrom } from './client-limits.ts'
 import { type AgentConfig, configure } from './config.ts'
 import { type Logger, logger } from './log.ts'
 import { machine, resolveHost } from './machine.ts'
@@ -208,13 +210,18 @@ async function openFaces(
     pretty: config.dev,
     sessionTtlMin: config.sessionTtlMin,
     gzip: gzipped,
+    responseHeaders: config.http.responseHeaders,
+    blockEndpoints: config.http.blockEndpoints,
+    mayWrite: writersFrom(config.http.writers),
+    useCache: config.http.useCache,
   }
   const app = httpApp(agent, http)
   const direct = directAnswers(agent, http)
   agent.remote.answerWith(travelAnswer(agent, http))
   const ports: Ports = { http: -1, dns: -1, rpc: -1 }
+  const connections = new Connections(config.http.connectionsPerClient, log)
   for (const host of config.ports.http < 0 ? [] : config.clients) {
-    const listening = await serve(app, { host, port: config.ports.http, flag: '-http-port', log, direct })
+    const listening = await serve(app, { host, port: config.ports.http, flag: '-http-port', log, direct, connections })
     closers.push(() => listening.close())
     ports.http = listening.port
   }
@@ -222,7 +229,14 @@ async function openFaces(
     banner('==> Starting Consul agent RPC...')
     for (const host of config.clients) {
       try {
-        const listening = await serve(app, { host, port: config.ports.rpc, flag: '-rpc-port', log, direct })
+        const listening = await serve(app, {
+          host,
+          port: config.ports.rpc,
+          flag: '-rpc-port',
+          log,
+          direct,
+          connections,
+        })
         closers.push(() => listening.close())
         ports.rpc = listening.port
       } catch (error) {

@@ -7,6 +7,7 @@ import type { BadRequest } from '../errors.ts'
 import { parseDuration } from '../health/duration.ts'
 import { parseAddress } from '../io/address.ts'
 import type { AutopilotConfiguration, Millis } from '../model.ts'
+import { writersFrom } from './client-limits.ts'
 import { type Flag, flagsHelp, parseFlags, truthOf } from './flags.ts'
 import { advertiseAddress, advertiseNews, oneAddress, unspecified } from './interfaces.ts'
 import { type Key, type Option, options, retiredFlags, specialFlags } from './options.ts'
@@ -60,6 +61,15 @@ export interface AgentConfig {
   skipLeaveOnInterrupt: boolean
   checkUpdateInterval: Millis
   sessionTtlMin: Millis
+  http: {
+    responseHeaders: Record<string, string>
+    blockEndpoints: string[]
+    /** Networks; none: all clients may write. */
+    writers: string[]
+    useCache: boolean
+    /** 0: no limit. */
+    connectionsPerClient: number
+  }
   raftMultiplier: number
   rpcHold: Millis
   gossip: PoolSettings
@@ -370,6 +380,7 @@ function check(values: Values, checking: Checking): AgentConfig {
     'autopilot.min_quorum',
     'retry_max',
     'retry_max_wan',
+    'limits.http_max_conns_per_client',
   ] as const) {
     if (number(key) < 0) mistakes.push(`${key} cannot be ${number(key)}. Must be greater than or equal to zero`)
   }
@@ -385,6 +396,8 @@ function check(values: Values, checking: Checking): AgentConfig {
   for (const key of ['start_join_wan', 'retry_join_wan'] as const) {
     if (!server && list(key).length > 0) mistakes.push(`'${key}' requires 'server = true'`)
   }
+  writersFrom(list('http_config.allow_write_http_from'), mistakes)
+  checkHeaders(map('http_config.response_headers'), mistakes)
   if (truth('ui')) warnings.push('-ui: there is no web page yet; the flag is accepted and ignored')
   return {
     server,
@@ -425,6 +438,13 @@ function check(values: Values, checking: Checking): AgentConfig {
     skipLeaveOnInterrupt: (values.get('skip_leave_on_interrupt') as boolean | undefined) ?? server,
     checkUpdateInterval: duration('check_update_interval', text('check_update_interval')),
     sessionTtlMin: duration('session_ttl_min', text('session_ttl_min'), 1),
+    http: {
+      responseHeaders: map('http_config.response_headers'),
+      blockEndpoints: list('http_config.block_endpoints'),
+      writers: list('http_config.allow_write_http_from'),
+      useCache: truth('http_config.use_cache'),
+      connectionsPerClient: number('limits.http_max_conns_per_client'),
+    },
     raftMultiplier: multiplier,
     rpcHold: duration('performance.rpc_hold_timeout', text('performance.rpc_hold_timeout'), 1),
     gossip: poolSettings({ duration: durationGiven, count: countGiven }, dev, warnings),
@@ -469,6 +489,17 @@ const levels = new Map<string, AgentConfig['logLevel']>([
   ['ERR', 'error'],
   ['ERROR', 'error'],
 ])
+
+/** One that is none would fail every answer. */
+function checkHeaders(headers: Record<string, string>, mistakes: string[]): void {
+  for (const [name, value] of Object.entries(headers)) {
+    const sound = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) && /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
+    if (!sound) mistakes.push(`http_config.response_headers: "${name}: ${value}" is no header`)
+    else if (/^(connection|content-(length|encoding)|transfer-encoding|trailer)$/i.test(name)) {
+      mistakes.push(`http_config.response_headers: ${name} follows from the answer and cannot be set`)
+    }
+  }
+}
 
 function encryptKey(given: string, mistakes: string[]): string | undefined {
   if (given === '') return undefined

@@ -241,6 +241,33 @@ export const options = [
     help: 'The shortest TTL that a session created here may have.',
   },
   {
+    key: 'http_config.response_headers',
+    kind: 'map',
+    help: 'Headers that go with every answer of an endpoint: names and values.',
+  },
+  {
+    key: 'http_config.block_endpoints',
+    kind: 'list',
+    help: 'Beginnings of paths that are answered with 403, such as `/v1/kv/`.',
+  },
+  {
+    key: 'http_config.allow_write_http_from',
+    kind: 'list',
+    help: 'Networks such as `10.0.0.0/8` whose clients may change things over HTTP. Default: all.',
+  },
+  {
+    key: 'http_config.use_cache',
+    kind: 'boolean',
+    default: true,
+    help: "Whether `?cached` may be answered from this agent's own store.",
+  },
+  {
+    key: 'limits.http_max_conns_per_client',
+    kind: 'number',
+    default: 200,
+    help: 'How many connections one address may have to the HTTP ports; what is more is closed. 0: no limit.',
+  },
+  {
     key: 'performance.raft_multiplier',
     kind: 'number',
     default: 1,

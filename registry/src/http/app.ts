@@ -99,6 +99,11 @@ function mount(app: Hono<{ Bindings: Bindings }>, endpoint: Endpoint, options: H
     } catch (error) {
       answer = failure(error as Error, `${method} ${path}`, options)
     }
+    // Nobody would ever end a stream that begins after its client left.
+    if (answer.stream !== undefined && request.signal.aborted) {
+      await answer.stream.cancel()
+      answer = empty(499)
+    }
     return responseOf(await out(answer, request))
   })
 }

@@ -28,7 +28,9 @@ export interface HttpOptions {
   /** `http_config.block_endpoints`: beginnings of paths that are answered with 403. */
   blockEndpoints?: readonly string[]
   /** `http_config.allow_write_http_from`: whether a client at that address may change things. Absent: all may. */
-  mayWrite?: (address: string) => boolean
+  mayWrite?: ((address: string) => boolean) | undefined
+  /** `http_config.use_cache`: false, and `?cached` says nothing. */
+  useCache?: boolean
 }
 
 export interface LogEntry {

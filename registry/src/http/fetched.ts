@@ -4,15 +4,17 @@ import type { Bindings } from './target.ts'
 
 export class FetchedRequest implements Sent {
   readonly #request: Request
+  readonly #gone: Bindings['gone']
   readonly address: string | undefined
 
   constructor(request: Request, bindings?: Bindings) {
     this.#request = request
+    this.#gone = bindings?.gone
     this.address = bindings?.incoming?.socket?.remoteAddress
   }
 
   get signal(): AbortSignal {
-    return this.#request.signal
+    return this.#gone?.() ?? this.#request.signal
   }
 
   header(name: string): string | null {

@@ -67,7 +67,12 @@ export function readOptions(asked: Asked, options: HttpOptions): ReadOptions {
     }
     read.freshness = 'consistent'
   }
-  if (query.has('cached')) useCache(read, asked.request.header('cache-control'))
+  if (query.has('cached')) {
+    const { maxStale } = read
+    useCache(read, asked.request.header('cache-control'))
+    // As in Consul, what was asked for must make sense all the same.
+    if (options.useCache === false) Object.assign(read, { cached: false, maxStale })
+  }
   read.dc = query.get('dc') ?? ''
   return read
 }

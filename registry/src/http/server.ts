@@ -1,10 +1,12 @@
 /** The listener under the HTTP application: sockets, limits, and an orderly end.  [door] */
 import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { getRequestListener, RequestError } from '@hono/node-server'
 import type { Log } from '../io/io.ts'
+import type { Millis } from '../model.ts'
 import { bodyBytesMax } from './body.ts'
+import type { Connections } from './connections.ts'
 import type { Direct } from './direct.ts'
 import { Abandoned, type Answer, type Sent } from './endpoint.ts'
 
@@ -28,6 +30,19 @@ export interface ServeOptions {
   log?: Log
   /** Is asked first; the application has what it leaves. */
   direct?: Direct
+  /** How many connections a client may have; without it any number. */
+  connections?: Connections
+  /** For clients that send slowly. */
+  patience?: Patience
+}
+
+interface Patience {
+  /** From the connection, or from the first byte of the next request, to the end of the headers. */
+  headers: Millis
+  /** To the end of the body. Waiting for an answer is not limited here. */
+  request: Millis
+  /** How often that is looked at. */
+  every: Millis
 }
 
 /** Anything with a fetch, as Hono has. */
@@ -36,15 +51,29 @@ export interface Application {
 }
 
 const graceMillis = 200
+const patienceDefault: Patience = { headers: 20_000, request: 60_000, every: 10_000 }
 
 /**
  * @throws Error that names the address, the port and the option when it cannot listen
  */
 export async function serve(
   app: Application,
-  { host, port, flag = '-http-port', log, direct }: ServeOptions,
+  { host, port, flag = '-http-port', log, direct, connections, patience = patienceDefault }: ServeOptions,
 ): Promise<Listening> {
-  const listener = getRequestListener((request, bindings) => app.fetch(request, bindings), {
+  const fetch = (request: Request, { incoming, outgoing }: { incoming: IncomingMessage; outgoing: ServerResponse }) => {
+    let signal: AbortSignal | undefined
+    const gone = () => {
+      signal ??= goneSignal(incoming, outgoing)
+      return signal
+    }
+    const found = app.fetch(request, { incoming, outgoing, gone })
+    const settled = (response: Response) => {
+      if (response.status === nobodyThere) outgoing.destroy()
+      return response
+    }
+    return found instanceof Promise ? found.then(settled) : settled(found)
+  }
+  const listener = getRequestListener((request, bindings) => fetch(request, bindings as never), {
     // HTTP/1.0 requests without a Host header are fine, as health checks of load balancers send them.
     hostname: 'localhost',
     // The application answers its own errors; what ends here is a target or a host no URL can be made of.
@@ -57,16 +86,20 @@ export async function serve(
     },
   })
   const take = (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    if (direct === undefined || !answeredDirectly(direct, incoming, outgoing)) void listener(incoming, outgoing)
+    if (direct !== undefined && answeredDirectly(direct, incoming, outgoing)) return
+    // Nothing depends on the host; the framework would make a URL of it, and refuse ports that Consul takes.
+    if (incoming.headers.host !== undefined && ordinaryHost.test(incoming.headers.host))
+      incoming.headers.host = 'localhost'
+    void listener(incoming, outgoing)
   }
   /** The last request of each connection. */
   const latest = new WeakMap<Duplex, Latest>()
   const server = createServer(
     {
       maxHeaderSize: 64 * 1024,
-      // A request must be complete within this; waiting for an answer is not limited here.
-      requestTimeout: 60_000,
-      headersTimeout: 20_000,
+      headersTimeout: patience.headers,
+      requestTimeout: patience.request,
+      connectionsCheckingInterval: patience.every,
       // Clients keep pools: closing early would race with their next request.
       keepAliveTimeout: 120_000,
     },
@@ -76,9 +109,27 @@ export async function serve(
       const before = last === undefined || last.writableEnded ? undefined : last
       latest.set(incoming.socket, { incoming, outgoing, before })
       if (before === undefined) take(incoming, outgoing)
-      else before.once('close', () => void (outgoing.destroyed || take(incoming, outgoing)))
+      else
+        before.once('close', () => void (outgoing.destroyed || incoming.socket.destroyed || take(incoming, outgoing)))
     },
   )
+  // A client may say that it sends no more and still wants its answer: `nc -N`, and some proxies. Node closes such a
+  // connection at once unless told so (`httpAllowHalfOpen`, which its types do not know).
+  Object.assign(server, { httpAllowHalfOpen: true })
+  server.on('connection', (socket) => {
+    if (connections !== undefined) count(connections, socket)
+    socket.once('end', () => {
+      const { incoming, outgoing } = latest.get(socket) ?? {}
+      // A stream has no end of its own.
+      if (incoming?.method === 'GET' && outgoing?.headersSent && !outgoing.writableEnded) outgoing.destroy()
+    })
+  })
+  server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    // Who asks first need not send what would be refused. A snapshot has limits of its own.
+    const announced = Number(incoming.headers['content-length'] ?? 0)
+    if (announced <= bodyBytesMax || incoming.url?.startsWith('/v1/snapshot')) outgoing.writeContinue()
+    server.emit('request', incoming, outgoing)
+  })
   const refused = new WeakSet<Duplex>()
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || error.code === 'ECONNRESET') {
@@ -113,6 +164,35 @@ export async function serve(
         server.closeIdleConnections()
       }),
   }
+}
+
+/** nginx's word for an answer that nobody waits for any more. */
+const nobodyThere = 499
+
+/** Closes the connection if it is one too many. */
+function count(connections: Connections, socket: Socket): void {
+  const address = socket.remoteAddress
+  if (address === undefined) return
+  if (connections.opened(address)) socket.once('close', () => connections.closed(address))
+  else socket.resetAndDestroy()
+}
+
+/**
+ * Fires when nobody reads the answer any more. Who asks something and sends no more is either waiting or gone: for a
+ * read we take it for gone, or a long poll would be kept for nobody; a change is carried out and answered anyway.
+ */
+function goneSignal(incoming: IncomingMessage, outgoing: ServerResponse): AbortSignal {
+  const gone = new AbortController()
+  const { socket, method } = incoming
+  // No reason: each would be an error with its own stack. Also after the whole answer has left; nobody listens then.
+  const abort = () => gone.abort(null)
+  outgoing.once('close', abort)
+  if (method === 'GET') {
+    socket.once('end', abort)
+    outgoing.once('close', () => socket.off('end', abort))
+  }
+  if (outgoing.destroyed || (method === 'GET' && socket.readableEnded)) abort()
+  return gone.signal
 }
 
 interface Latest {
@@ -166,13 +246,7 @@ class IncomingRequest implements Sent {
   }
 
   get signal(): AbortSignal {
-    if (this.#signal === undefined) {
-      const gone = new AbortController()
-      // Also after the whole answer has left; nobody listens any more then.
-      this.#outgoing.once('close', () => gone.abort())
-      if (this.#outgoing.destroyed) gone.abort()
-      this.#signal = gone.signal
-    }
+    this.#signal ??= goneSignal(this.#incoming, this.#outgoing)
     return this.#signal
   }
 
@@ -204,6 +278,10 @@ class IncomingRequest implements Sent {
 }
 
 function write(outgoing: ServerResponse, { status, headers, body }: Answer): void {
+  if (status === nobodyThere) {
+    outgoing.destroy()
+    return
+  }
   const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length
   const fields = ['Content-Length', String(length)]
   for (const [name, value] of Object.entries(headers)) fields.push(name, value)

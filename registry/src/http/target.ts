@@ -4,9 +4,11 @@
  * silently, so the text of the request line is used wherever the server has it.
  */
 
-/** What `@hono/node-server` passes as bindings; absent when the application is called in-process. */
+/** What the listener passes as bindings; absent when the application is called in-process. */
 export interface Bindings {
   incoming?: { url?: string | undefined; socket?: { remoteAddress?: string | undefined } }
+  /** Fires when the client is gone. */
+  gone?: () => AbortSignal
 }
 
 /** Path and query of the request, as they were sent. */
