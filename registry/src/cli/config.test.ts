@@ -50,6 +50,44 @@ describe('configuration of the agent', () => {
     }
   })
 
+  it('the HTTP ports are open to all with 200 connections each, unless a file says otherwise', () => {
+    assert.deepEqual(config('-data-dir=/d').http, {
+      responseHeaders: {},
+      blockEndpoints: [],
+      writers: [],
+      useCache: true,
+      connectionsPerClient: 200,
+    })
+    const http_config = {
+      response_headers: { 'Access-Control-Allow-Origin': '*' },
+      block_endpoints: ['/v1/acl'],
+      allow_write_http_from: ['127.0.0.0/8', '::1/128'],
+      use_cache: false,
+    }
+    const file = (content: unknown) => machine({ '/c.json': JSON.stringify(content) })
+    const limits = { http_max_conns_per_client: 0 }
+    assert.deepEqual(config('-data-dir=/d -config-file=/c.json', file({ http_config, limits })).http, {
+      responseHeaders: http_config.response_headers,
+      blockEndpoints: http_config.block_endpoints,
+      writers: http_config.allow_write_http_from,
+      useCache: false,
+      connectionsPerClient: 0,
+    })
+    const wrong = {
+      http_config: {
+        response_headers: { 'X Foo': 'bar', 'X-Foo': 'a\r\nb', 'content-length': '3' },
+        allow_write_http_from: ['10.0.0.0', '10.0.0.0/33', 'host/8', '::1/129'],
+      },
+      limits: { http_max_conns_per_client: -1 },
+    }
+    const found = mistakes('-data-dir=/d -config-file=/c.json', file(wrong))
+    assert.equal(found.length, 8, found.join('\n'))
+    assert.match(found.join('\n'), /expected a network such as "10\.0\.0\.0\/8", received "10\.0\.0\.0\/33"/)
+    assert.match(found.join('\n'), /http_config\.response_headers: "X Foo: bar" is no header/)
+    assert.match(found.join('\n'), /content-length follows from the answer and cannot be set/)
+    assert.match(found.join('\n'), /limits\.http_max_conns_per_client cannot be -1/)
+  })
+
   it('encryption of gossip is by a key that is one, and strict unless told otherwise', () => {
     const key = Buffer.alloc(32, 5).toString('base64')
     const strict = { verifyIncoming: true, verifyOutgoing: true, keepFile: true }

@@ -1,6 +1,7 @@
 /** What Consul 1.8.7 was recorded to answer, asked of ours in the same order after the same set-up. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { writersFrom } from '../../src/cli/client-limits.ts'
 import { travelAnswer } from '../../src/http/app.ts'
 import { SingleNode } from './surface.ts'
 
@@ -148,6 +149,34 @@ describe('recorded from a server that never had a leader', () => {
     if (recording.id.includes('agent_members')) continue
     it(`${recording.id}: ${recording.request.method} ${recording.request.path}`, () => compare(node, recording))
   }
+})
+
+describe('recorded from Consul 1.8.7 with http_config', () => {
+  const given = { 'Access-Control-Allow-Origin': '*', 'X-Foo': 'bar' }
+  const node = new SingleNode({
+    responseHeaders: given,
+    blockEndpoints: ['/v1/agent/self', '/v1/event'],
+    mayWrite: writersFrom(['10.0.0.0/8']),
+  })
+  for (const recording of load('httpcfg')) {
+    // No prepared queries: nothing is routed there.
+    if (recording.request.path === '/v1/query') continue
+    it(`${recording.id}: ${recording.request.method} ${recording.request.path}`, async () => {
+      await compare(node, recording)
+      const { method, path, body } = recording.request
+      const { headers } = await node.ask(method, path, body as string | undefined)
+      for (const name of Object.keys(given)) {
+        assert.equal(headers.get(name) ?? undefined, recording.response.headers[name], name)
+      }
+    })
+  }
+
+  it('lets clients of the networks write', async () => {
+    assert.equal((await node.ask('PUT', '/v1/kv/golden/x', 'v', {}, '10.1.2.3')).text, 'true')
+    assert.equal((await node.ask('PUT', '/v1/kv/golden/x', 'v', {}, '::ffff:10.1.2.3')).text, 'true')
+    assert.equal((await node.ask('PUT', '/v1/kv/golden/x', 'v', {}, '11.1.2.3')).status, 403)
+    assert.equal((await node.ask('PUT', '/v1/kv/golden/x', 'v', {}, 'fe80::1%eth0')).status, 403)
+  })
 })
 
 describe('recorded from Consul 1.8.7, of another datacenter', () => {

@@ -154,7 +154,14 @@ export class SingleNode {
     await settle()
   }
 
-  async ask(method: string, path: string, body?: string | Uint8Array, headers: Record<string, string> = {}) {
+  /** @param from the client's address */
+  async ask(
+    method: string,
+    path: string,
+    body?: string | Uint8Array,
+    headers: Record<string, string> = {},
+    from = '127.0.0.1',
+  ) {
     const sent = method === 'GET' ? undefined : body
     // An empty Content-Length: chunked.
     const { 'Content-Length': announced, ...rest } = headers
@@ -164,7 +171,7 @@ export class SingleNode {
         sent === undefined || announced === '' ? rest : { 'Content-Length': String(Buffer.byteLength(sent)), ...rest },
       ...(sent !== undefined && { body: sent as string }),
     }
-    const response = await this.app.request(path, init)
+    const response = await this.app.request(path, init, { incoming: { socket: { remoteAddress: from } } })
     const text = await response.text()
     return { status: response.status, headers: response.headers, text, json: () => JSON.parse(text) }
   }
