@@ -24,6 +24,7 @@ import { openReplica } from './damaged-log.ts'
 import { Deadlines } from './deadlines.ts'
 import { Events } from './events.ts'
 import type { Following } from './following.ts'
+import { withoutFormerNames } from './former-names.ts'
 import { Forward } from './forward.ts'
 import { type Keyrings, openKeyrings } from './keyring-file.ts'
 import { type Keys, openKeys } from './keys.ts'
@@ -490,7 +491,7 @@ export class Agent implements AgentSurface {
     this.#bootstrap?.wake()
     this.#antiEntropy.wake()
     if (leader === '') return
-    const name = this.members('lan').find(({ tags }) => tags.id === leader)?.name ?? leader
+    const name = withoutFormerNames(this.members('lan')).find(({ tags }) => tags.id === leader)?.name ?? leader
     this.#io.log('info', 'consul', `New leader elected: ${name}`)
   }
 

@@ -7,6 +7,7 @@ import { serfHealthId } from '../model.ts'
 import type { Command } from '../store/command.ts'
 import type { View } from '../store/view.ts'
 import { serverOf } from './bootstrap.ts'
+import { withoutFormerNames } from './former-names.ts'
 import { isLive } from './pools.ts'
 import { consulServiceId } from './sync.ts'
 
@@ -24,10 +25,13 @@ type Duty = { log: string; command: Command }
 export function catalogDuties({ datacenter, members, view, self, gone }: CatalogSituation): Duty[] {
   const todo: Duty[] = []
   const names = new Set<string>()
+  const present = new Set(withoutFormerNames(members))
   const living = new Map(members.filter(isLive).map((member) => [member.name, member]))
   for (const member of members) {
     if (member.tags.dc !== datacenter) continue
     names.add(member.name.toLowerCase())
+    // Whoever is there renames its node; what becomes of the old name is no news of it.
+    if (!present.has(member)) continue
     const known = view.node(member.name).value
     if (isTaken(known, member, members)) continue
     const mine = member.tags.id === self

@@ -82,6 +82,24 @@ describe('the leader', () => {
     assert.equal(store.nodeById('x')?.name, 'host2', 'it was renamed')
   })
 
+  for (const name of ['alias', 'zebra']) {
+    it(`an agent under another name, ${name}, has its node renamed once, whatever is said of the old name`, () => {
+      for (const status of ['failed', 'left'] as const) {
+        const store = new Store()
+        const host = member('host1')
+        perform(store, situation([host, member('host3', { server: false })]))
+        const renamed = member(name, { id: 'id-host3', server: false, address: member('host3').address })
+        const members = [host, member('host3', { server: false, status }), renamed]
+        members.sort((one, other) => (one.name < other.name ? -1 : 1))
+        const done = perform(store, situation(members))
+        assert.deepEqual(done, [`member '${name}' joined, marking health alive`])
+        assert.equal(store.node('host3').value, undefined)
+        assert.equal(store.nodeById('id-host3')?.name, name)
+        assert.equal(store.nodeChecks(name).value[0]?.status, 'passing')
+      }
+    })
+  }
+
   it('of two names that differ in capitals the first that lives keeps its node, whatever becomes of the other', () => {
     const store = new Store()
     const web = member('web1', { server: false })

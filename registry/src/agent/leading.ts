@@ -13,6 +13,7 @@ import { Absences, serverAbsenceMax } from './absences.ts'
 import { type HealthReport, ServerHealths } from './autopilot.ts'
 import { serverOf } from './bootstrap.ts'
 import type { Deadlines } from './deadlines.ts'
+import { withoutFormerNames } from './former-names.ts'
 import type { Forward } from './forward.ts'
 import { Leader, type Situation } from './leader.ts'
 import type { Peers } from './peers.ts'
@@ -130,7 +131,7 @@ export class Leading {
     const { io, pools, replica, self, heartbeatInterval } = this.#options
     const now = io.clock.now()
     this.#lookedAt = now
-    const heard = pools.members('lan').flatMap(({ name, status, tags }) => {
+    const heard = withoutFormerNames(pools.members('lan')).flatMap(({ name, status, tags }) => {
       const version = (tags.build ?? '').replace(/:.*$/, '')
       return tags.id === undefined ? [] : [[tags.id, { name, status, version }] as const]
     })
@@ -170,7 +171,10 @@ export class Leading {
     if (event.type === 'join' && server !== undefined) this.#leaving.delete(server.id)
     if (event.type === 'reap') {
       this.#absences.reaped(member.name)
-      if (server !== undefined) this.#leaving.set(server.id, this.#options.io.clock.now() + leavingLasts)
+      const { io, pools } = this.#options
+      // A former name of one that is there may be forgotten, too.
+      const there = pools.members('lan').some(({ tags }) => tags.id === server?.id)
+      if (server !== undefined && !there) this.#leaving.set(server.id, io.clock.now() + leavingLasts)
     }
     this.wake()
   }

@@ -9,6 +9,7 @@ import type { Replica } from '../replica/replica.ts'
 import type { HealthReport } from './autopilot.ts'
 import { serverOf } from './bootstrap.ts'
 import type { Following } from './following.ts'
+import { withoutFormerNames } from './former-names.ts'
 import type { Forward } from './forward.ts'
 import type { Leading } from './leading.ts'
 import type { Peers } from './peers.ts'
@@ -133,7 +134,7 @@ export class Operator implements OperatorSurface {
   #known({ status: { configuration, leader } }: Replica): RaftServer[] {
     const { pools, datacenter } = this.#options
     const names = new Map(
-      pools.members('lan').flatMap((member) => {
+      withoutFormerNames(pools.members('lan')).flatMap((member) => {
         const server = serverOf(member, datacenter)
         return server === undefined ? [] : [[addressText(server.rpc), member.name] as const]
       }),

@@ -132,6 +132,28 @@ describe('the configuration of servers', () => {
     assert.equal(store.node('host2').value?.node.id, 'id-new')
   })
 
+  for (const status of ['failed', 'left'] as const) {
+    it(`a server under another name keeps its vote when its old one has ${status}`, () => {
+      const store = new Store()
+      const now = situation([member('host1'), member('host2'), member('host3')])
+      perform(store, now)
+      const before = structuredClone(now.configuration)
+      const renamed = member('alias', { id: 'id-host3', address: member('host3').address })
+      const statuses = new Map([['id-host3', { applied: 1000, cluster: 'c' }]])
+      const members = [renamed, member('host1'), member('host2'), member('host3', { status })]
+      assert.deepEqual(servers(perform(store, { ...now, members, statuses })), [])
+      // Nor is its place given away while it is started again.
+      const silent = [{ ...renamed, status: 'failed' as const }, ...members.slice(1)]
+      assert.deepEqual(servers(perform(store, { ...now, members: silent, statuses })), [])
+      assert.deepEqual(now.configuration, before)
+      // The leader itself.
+      const leader = member('host9', { id: 'id-host1', address: { host: '10.0.0.1', port: 8301 } })
+      const old = member('host1', { status, address: { host: '10.0.0.7', port: 8301 } })
+      const itself = [old, leader, member('host2'), member('host3')]
+      assert.deepEqual(servers(perform(store, { ...now, members: itself, statuses })), [])
+    })
+  }
+
   it('a server whose name is that of another in capitals does not take its place while that one lives', () => {
     const store = new Store()
     const members = [member('host1'), member('host2'), member('host3')]

@@ -11,6 +11,7 @@ import { unheardMajority } from '../replica/majority.ts'
 import type { View } from '../store/view.ts'
 import { deadServers } from './autopilot.ts'
 import { serverOf } from './bootstrap.ts'
+import { withoutFormerNames } from './former-names.ts'
 import { isLive } from './pools.ts'
 
 export interface ServerStatus {
@@ -44,7 +45,7 @@ export type ServerDuty = { log: string } & ({ change: ServerChange } | { forceLe
 export function serverDuty(situation: ServerSituation): { duty: ServerDuty | undefined; waiting: string[] } {
   const { configuration, heard } = situation
   const waiting: string[] = []
-  for (const duty of wanted(situation)) {
+  for (const duty of wanted({ ...situation, members: withoutFormerNames(situation.members) })) {
     if ('forceLeave' in duty) return { duty, waiting }
     const unheard = unheardIn(configuration, duty.change, heard)
     if (unheard === undefined) return { duty, waiting }
