@@ -6,6 +6,7 @@
 import { Hono } from 'hono'
 import type { TravelAnswer } from '../agent/elsewhere.ts'
 import type { AgentSurface } from '../agent/surface.ts'
+import { aclEndpoints } from './acl.ts'
 import { agentEndpoints } from './agent.ts'
 import { blocked, readOnly } from './allowed.ts'
 import { catalogEndpoints } from './catalog.ts'
@@ -18,6 +19,7 @@ import { FetchedRequest, responseOf } from './fetched.ts'
 import { healthEndpoints } from './health.ts'
 import { keyringEndpoints } from './keyring.ts'
 import { kvEndpoints } from './kv.ts'
+import { meshEndpoints } from './mesh.ts'
 import { monitorEndpoints } from './monitor.ts'
 import { operatorEndpoints } from './operator.ts'
 import { type Outward, outward } from './outward.ts'
@@ -66,6 +68,8 @@ export function endpointsOf(surface: AgentSurface, options: HttpOptions): Endpoi
     ...keyringEndpoints(surface),
     ...eventEndpoints(surface, options),
     ...txnEndpoints(surface, options),
+    ...meshEndpoints(surface, options),
+    ...aclEndpoints(),
   ]
   return endpoints.map((endpoint) => reaching(endpoint, surface, options))
 }

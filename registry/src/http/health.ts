@@ -96,7 +96,7 @@ function isPassing(instance: Instance): boolean {
 }
 
 /** `?passing`, alone or with what Go takes for a boolean. */
-function isOn(query: URLSearchParams): boolean {
+export function isOn(query: URLSearchParams): boolean {
   const value = query.get('passing')
   if (value === null) return false
   if (value === '' || /^(1|t|T|true|TRUE|True)$/.test(value)) return true

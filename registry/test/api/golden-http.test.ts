@@ -159,8 +159,6 @@ describe('recorded from Consul 1.8.7 with http_config', () => {
     mayWrite: writersFrom(['10.0.0.0/8']),
   })
   for (const recording of load('httpcfg')) {
-    // No prepared queries: nothing is routed there.
-    if (recording.request.path === '/v1/query') continue
     it(`${recording.id}: ${recording.request.method} ${recording.request.path}`, async () => {
       await compare(node, recording)
       const { method, path, body } = recording.request
