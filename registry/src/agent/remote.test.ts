@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { settle, Wires } from '../../test/agents/wires.ts'
+import { type End, settle, Wires } from '../../test/agents/wires.ts'
 import { Busy, DatacenterLost, LeadershipLost, NoPath } from '../errors.ts'
 import { Random } from '../io/random.ts'
 import type { Address, Member } from '../model.ts'
@@ -17,9 +17,12 @@ function world(sizes: { dc1?: number; dc2?: number; dc3?: number } = {}) {
   const distances = new Map<string, number>()
   const addresses = new Map<string, Address>()
   const stores = new Map<string, Store>()
+  const ends = new Map<string, End>()
   const open = (name: string, datacenter: string, host: string, server: boolean) => {
     const address = { host, port: 8300 }
-    const { io, deadlines, peers } = wires.end(address)
+    const end = wires.end(address)
+    ends.set(name, end)
+    const { io, deadlines, peers } = end
     const store = new Store()
     const remote: Remote = new Remote({
       io,
@@ -61,7 +64,7 @@ function world(sizes: { dc1?: number; dc2?: number; dc3?: number } = {}) {
     const at = members.findIndex((member) => member.name === name)
     members[at] = { ...members[at]!, status }
   }
-  return { wires, remote: (name: string) => remotes.get(name)!, answered, distances, mark, stores }
+  return { wires, remote: (name: string) => remotes.get(name)!, answered, distances, mark, stores, ends }
 }
 
 const request = (method: string, path = '/v1/kv/x'): Travelling => ({
@@ -128,6 +131,24 @@ describe('another datacenter', () => {
     wires.down.add('10.0.2.1:8300')
     for (let n = 0; n < 10; n++) await remote('s11').http('dc2', request('PUT'), 0)
     assert.equal(answered.length, 10)
+  })
+
+  it('has nobody else asked for a write that a server passed on before it stopped: it may have been done', async () => {
+    const { remote, ends, wires } = world()
+    let begun = 0
+    remote('s21').answerWith(() => {
+      begun++
+      return new Promise(() => {})
+    })
+    const write = remote('c1').http('dc2', request('PUT'), 0)
+    write.catch(() => {})
+    await settle()
+    assert.equal(begun, 1)
+    // As an agent does that stops.
+    ends.get('s11')!.peers.stop()
+    ends.get('s11')!.deadlines.stop()
+    await wires.passUntil(write)
+    await assert.rejects(write, { name: 'LeadershipLost', message: /may or may not have been done/ })
   })
 
   it('has a read asked of another server when one keeps silent, and never a write', async () => {

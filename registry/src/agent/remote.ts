@@ -100,7 +100,7 @@ export class Remote implements ElsewhereSurface {
         request: 'object',
       })
       this.#expectOurs(datacenter)
-      if (this.#answer === undefined) throw new Stopped()
+      if (this.#answer === undefined) throw new Unreachable('this agent does not answer yet')
       return this.#answer(travelling(request), abandoned)
     })
     this.#requests.answer('find', (body) => {
@@ -245,7 +245,8 @@ export class Remote implements ElsewhereSurface {
         if (!(error instanceof Unreachable || error instanceof Unanswered || stopping)) throw error
         reason = `${name}: ${error.message}`
         this.#leaveOut(rpc, error.message, datacenter)
-        if (error instanceof Unanswered && !repeatable) {
+        // One that stops may have passed it on.
+        if (!(error instanceof Unreachable || repeatable)) {
           const words = `the request may or may not have been done: ${reason}`
           throw new LeadershipLost(`${words}; look before you send it again`, { cause: error })
         }
