@@ -96,7 +96,8 @@ describe('whole agents, stories', () => {
   it('servers that all come back on other addresses find one another by gossip, and go on', async () => {
     const { world, agents, until, votes, leader } = await cluster()
     void agents.request('c1', 'PUT', '/v1/kv/kept', 'yes')
-    await world.runFor(1000)
+    // Until they have written down whom they know: nobody else could tell the other agent where they are.
+    await world.runFor(6000)
     for (const { name } of agents.servers()) {
       agents.down(name, true)
       agents.move(name)
