@@ -34,6 +34,8 @@ describe('raft/peers.json', () => {
       `[{"id":"${id}","address":"10.1.0.1"}]`,
       /^server 1 of 1: expected an address as host:port, received "10\.1\.0\.1"/,
     ],
+    [`[{"id":"${id}","address":"10.1.0.1:0"}]`, /^server 1 of 1: expected a port from 1 on, received "10\.1\.0\.1:0"/],
+    ['["10.1.0.1:0"]', /^server 1 of 1: expected a port from 1 on/],
     [`[{"id":"${id}","address":"10.1.0.1:8300","non_voter":"no"}]`, /"non_voter" to be true or false, received "no"/],
     [`[{"id":"${id}","adress":"10.1.0.1:8300"}]`, /received "adress"/],
   ] as const) {

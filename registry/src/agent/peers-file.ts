@@ -125,7 +125,9 @@ export function parsePeers(bytes: Uint8Array): Listed[] {
 
 function address(text: string, where: string): string {
   try {
-    return addressText(parseAddress(text))
+    const parsed = parseAddress(text)
+    if (parsed.port === 0) throw new BadRequest(`expected a port from 1 on, received "${text}"`)
+    return addressText(parsed)
   } catch (error) {
     throw new Refused(`${where}: ${(error as Error).message}`, { cause: error })
   }

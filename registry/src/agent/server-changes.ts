@@ -171,7 +171,8 @@ export function strangers({ members, datacenter, configuration, statuses }: Serv
     if (server === undefined || ['', configuration.cluster].includes(cluster)) return []
     return [
       `server ${server.name} (Addr: ${addressText(server.rpc)}) belongs to another cluster, ${cluster}, and not to ours, ` +
-        `${configuration.cluster}: was it begun with -bootstrap? It comes in when its data directory is emptied and -bootstrap left out`,
+        `${configuration.cluster}: was it begun with -bootstrap, or was one of the two recovered? It comes in when its data ` +
+        'directory is emptied and -bootstrap left out; until then what it acknowledges is not known here',
     ]
   })
 }

@@ -118,8 +118,8 @@ async function readConfiguration({ request }: Asked): Promise<AutopilotConfigura
     return {
       cleanupDeadServers: fields.boolean('CleanupDeadServers'),
       lastContactThreshold: readable(fields, 'LastContactThreshold'),
-      maxTrailingLogs: Number(fields.unsigned('MaxTrailingLogs')),
-      minQuorum: Number(fields.unsigned('MinQuorum', 'uint')),
+      maxTrailingLogs: safe(fields.unsigned('MaxTrailingLogs')),
+      minQuorum: safe(fields.unsigned('MinQuorum', 'uint')),
       serverStabilizationTime: readable(fields, 'ServerStabilizationTime'),
       redundancyZoneTag: fields.text('RedundancyZoneTag'),
       disableUpgradeMigration: fields.boolean('DisableUpgradeMigration'),
@@ -132,13 +132,23 @@ async function readConfiguration({ request }: Asked): Promise<AutopilotConfigura
   }
 }
 
+/** More than anybody has, and read back as it was written: an answer must be one that can be sent again. */
+const safe = (value: number | bigint): number => Math.min(Number(value), Number.MAX_SAFE_INTEGER)
+
+/** What fits in the 64 bits that Go keeps a duration in, as nanoseconds, whatever they were rounded to. */
+const durationMax: Millis = 9_223_372_036_854
+
 /** Consul's api.ReadableDuration: Go's syntax in quotes, or nanoseconds. */
 function readable(fields: Fields, name: string): Millis {
   const value = fields.any(name)
   if (value === undefined) return 0
-  if (typeof value === 'number') return value / 1e6
-  if (typeof value === 'bigint') return Number(value) / 1e6
   if (typeof value === 'string') return parseDuration(value)
+  if (typeof value === 'number' || typeof value === 'bigint') {
+    const duration = Number(value) / 1e6
+    // What no duration of Go's can be would be told to its clients, and to our own, in words they do not read.
+    if (Math.abs(duration) < durationMax) return duration
+    throw new BadRequest(`time: invalid duration ${JSON.stringify(String(value))}`)
+  }
   throw new BadRequest(`strconv.ParseFloat: parsing ${JSON.stringify(JSON.stringify(value))}: invalid syntax`)
 }
 

@@ -79,6 +79,21 @@ describe('/v1/operator/autopilot/configuration', () => {
     assert.equal((await node.ask('GET', configuration)).json().LastContactThreshold, '0s')
   })
 
+  it('what it answers can be sent again, whatever was set', async () => {
+    const node = new SingleNode()
+    set(node)
+    for (const body of [
+      '{"MaxTrailingLogs":18446744073709551615,"MinQuorum":18446744073709551615}',
+      '{"LastContactThreshold":9223372036853000000,"ServerStabilizationTime":-9223372036853000000}',
+      '{"LastContactThreshold":"2562047h47m16s","ServerStabilizationTime":"-0.5ns"}',
+    ]) {
+      assert.equal((await node.ask('PUT', configuration, body)).text, 'true', body)
+      const told = (await node.ask('GET', configuration)).text
+      const again = await node.ask('PUT', configuration, told)
+      assert.equal(again.text, 'true', `${told}: ${again.text}`)
+    }
+  })
+
   it('with ?cas only when it was last set there', async () => {
     const node = new SingleNode()
     const { index } = set(node)
@@ -102,6 +117,12 @@ describe('/v1/operator/autopilot/configuration', () => {
     ['', '[]', 'autopilot config: json: cannot unmarshal array into Go value of type api.AutopilotConfiguration'],
     ['', '"x"', 'autopilot config: json: cannot unmarshal string into Go value of type api.AutopilotConfiguration'],
     ['', '{"LastContactThreshold":"abc"}', 'autopilot config: time: invalid duration "abc"'],
+    ['', '{"LastContactThreshold":1e300}', 'autopilot config: time: invalid duration "1e+300"'],
+    [
+      '',
+      '{"ServerStabilizationTime":9223372036854775807}',
+      'autopilot config: time: invalid duration "9223372036854775807"',
+    ],
     ['', '{"ServerStabilizationTime":true}', 'autopilot config: strconv.ParseFloat: parsing "true": invalid syntax'],
     ...(
       [
