@@ -4,7 +4,9 @@
  * a name outside our domain leads) is named in `chases` and filled in by `withResolved`.
  */
 import type { Found, Sought } from '../agent/elsewhere.ts'
+import type { Executed } from '../agent/queries.ts'
 import { isHealthy } from '../agent/sought.ts'
+import { parseDuration } from '../health/duration.ts'
 import type { Random } from '../io/random.ts'
 import type { Instance, Node } from '../model.ts'
 import type { View } from '../store/view.ts'
@@ -37,6 +39,14 @@ export interface Answer {
   chases: Chase[]
   /** It is about another datacenter: what is known there decides, if there is such a one. */
   across?: Across
+  /** It is about a prepared query: what that finds decides, if there is such a one. */
+  prepared?: Prepared
+}
+
+/** A prepared query's name, and where it is when that is not here. */
+export interface Prepared {
+  name: string
+  datacenter: string | undefined
 }
 
 /** What to look up, and where. */
@@ -70,17 +80,36 @@ export function answerAcross(
   settings: DnsSettings,
 ): Answer {
   if (found === undefined || found.index === 0) return empty(rcodes.SERVFAIL)
-  const index = Math.max(1, view.index)
-  const { node, instances } = found
-  const there: Catalog = {
+  const there = elsewhereCatalog(Math.max(1, view.index), found.node, found.instances)
+  // Names that an instance leads to are not followed: what was found there says nothing of them.
+  return new Lookup(question, there, random, { ...settings, datacenter }, 0).answer()
+}
+
+/** The answer to a question about a prepared query, from what that found; `view` is our own store. */
+export function answerPrepared(
+  question: Question,
+  executed: Executed,
+  view: View,
+  random: Random,
+  settings: DnsSettings,
+): Answer {
+  const { datacenter } = executed
+  if (datacenter === settings.datacenter) {
+    return new Lookup(question, view, random, settings, followMax).prepared(executed)
+  }
+  const there = elsewhereCatalog(Math.max(1, view.index), undefined, executed.instances)
+  return new Lookup(question, there, random, { ...settings, datacenter }, 0).prepared(executed)
+}
+
+/** What was found in another datacenter, and no more. */
+function elsewhereCatalog(index: number, node: Node | undefined, instances: Instance[]): Catalog {
+  return {
     index,
     node: () => ({ index, value: node && { node, services: [], checks: [] } }),
     instances: () => ({ index, value: instances }),
     nodes: () => ({ index, value: [] }),
     services: () => ({ index, value: new Map() }),
   }
-  // Names that an instance leads to are not followed: what was found there says nothing of them.
-  return new Lookup(question, there, random, { ...settings, datacenter }, 0).answer()
 }
 
 /** The answer with what recursors said of its chases; `found` is in their order, [] where nobody answered. */
@@ -96,7 +125,8 @@ export function withResolved(answer: Answer, found: readonly (readonly ResourceR
   return { ...answer, answers, additional, chases: [] }
 }
 
-function empty(rcode: number): Answer {
+/** No answer, with this rcode and nothing besides. */
+export function empty(rcode: number): Answer {
   return {
     rcode,
     authoritative: true,
@@ -156,9 +186,21 @@ class Lookup {
         if (subject.datacenter !== undefined) return this.#across(subject.datacenter, { service, tag, onlyPassing })
         return this.#uninformed() ?? this.#service(service, tag)
       }
+      case 'query':
+        if (subject.datacenter === undefined && this.#view.index === 0) return empty(rcodes.SERVFAIL)
+        return { ...this.#nothing(), prepared: { name: subject.query, datacenter: subject.datacenter } }
       default:
         return subject satisfies never
     }
+  }
+
+  /** The instances in their order. */
+  prepared({ service, instances, ttl: given }: Executed): Answer {
+    if (instances.length === 0) return this.#nothing()
+    const ttl =
+      given === '' ? serviceTtlOf(service, this.#settings.serviceTtl) : Math.floor(parseDuration(given) / 1000)
+    const result = this.#question.type === types.SRV ? this.#locate(instances, ttl) : this.#addresses(instances, ttl)
+    return result.answers.length === 0 ? this.#noData() : result
   }
 
   #elsewhere(): Answer {

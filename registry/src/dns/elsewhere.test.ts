@@ -14,7 +14,7 @@ type Find = () => Promise<Found>
 
 function responder(find: Find, knows: boolean | undefined = true) {
   const store = new Store()
-  const elsewhere = new Elsewhere({ knows: () => knows, find }, () => {})
+  const elsewhere = new Elsewhere({ knows: () => knows, find, query: () => assert.fail('asked for a query') }, () => {})
   return new Responder(() => store, new Random(1), dnsSettings(dnsDefaults), undefined, elsewhere)
 }
 
@@ -105,7 +105,11 @@ describe('a question about another datacenter', () => {
   it('that there certainly is none of is NXDOMAIN at once, and is not remembered as such', async () => {
     let known = false
     const store = new Store()
-    const remote = { knows: () => known, find: async () => node('h1', '10.0.0.1') }
+    const remote = {
+      knows: () => known,
+      find: async () => node('h1', '10.0.0.1'),
+      query: () => assert.fail('asked for a query'),
+    }
     const dns = new Responder(
       () => store,
       new Random(1),

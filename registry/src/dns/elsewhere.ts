@@ -3,23 +3,24 @@
  * waits for the same answer. Nobody who asks about our own datacenter waits for anything here.
  */
 import type { ElsewhereSurface, Found } from '../agent/elsewhere.ts'
+import type { Executed, QueryAsked } from '../agent/queries.ts'
 import { NoPath } from '../errors.ts'
 import type { Log } from '../io/io.ts'
 import type { Millis } from '../model.ts'
 import type { Across } from './answer.ts'
 
 /** Resolvers ask again, or give up, after about five seconds. */
-const within: Millis = 2_000
+export const elsewhereWithin: Millis = 2_000
 /** Questions that wait, for one datacenter or for all of them; more are SERVFAIL at once. */
 const waitingMax = 10_000
 
 export class Elsewhere {
-  readonly #remote: Pick<ElsewhereSurface, 'knows' | 'find'>
+  readonly #remote: Pick<ElsewhereSurface, 'knows' | 'find' | 'query'>
   readonly #log: Log
-  readonly #pending = new Map<string, Promise<Found | 'unknown' | undefined>>()
+  readonly #pending = new Map<string, Promise<unknown>>()
   #waiting = 0
 
-  constructor(remote: Pick<ElsewhereSurface, 'knows' | 'find'>, log: Log) {
+  constructor(remote: Pick<ElsewhereSurface, 'knows' | 'find' | 'query'>, log: Log) {
     this.#remote = remote
     this.#log = log
   }
@@ -30,14 +31,26 @@ export class Elsewhere {
   }
 
   /** Undefined: nobody there answered in time. Never rejects. */
-  async find(across: Across): Promise<Found | 'unknown' | undefined> {
+  find({ datacenter, sought }: Across): Promise<Found | 'unknown' | undefined> {
+    const ask = () => this.#remote.find(datacenter, sought, elsewhereWithin)
+    return this.once(JSON.stringify(['find', datacenter, sought]), () => this.#asked(datacenter, ask))
+  }
+
+  /** A prepared query of that datacenter. Undefined: nobody there answered in time, or it could not be executed. Never rejects. */
+  query(datacenter: string, name: string, asked: QueryAsked): Promise<Executed | 'unknown' | undefined> {
+    const ask = async () =>
+      (await this.#remote.query(datacenter, { name, asked }, elsewhereWithin)) ?? ('unknown' as const)
+    return this.once(JSON.stringify(['query', datacenter, name, asked]), () => this.#asked(datacenter, ask))
+  }
+
+  /** What `ask` finds, asked once at a time for all who want the same; undefined: too many wait already. */
+  async once<T>(key: string, ask: () => Promise<T>): Promise<T | undefined> {
     if (this.#waiting >= waitingMax) return undefined
     this.#waiting++
     try {
-      const key = JSON.stringify([across.datacenter, across.sought])
-      let pending = this.#pending.get(key)
+      let pending = this.#pending.get(key) as Promise<T> | undefined
       if (pending === undefined) {
-        pending = this.#ask(across).finally(() => this.#pending.delete(key))
+        pending = ask().finally(() => this.#pending.delete(key))
         this.#pending.set(key, pending)
       }
       return await pending
@@ -46,9 +59,9 @@ export class Elsewhere {
     }
   }
 
-  async #ask({ datacenter, sought }: Across): Promise<Found | 'unknown' | undefined> {
+  async #asked<T>(datacenter: string, ask: () => Promise<T>): Promise<T | 'unknown' | undefined> {
     try {
-      return await this.#remote.find(datacenter, sought, within)
+      return await ask()
     } catch (error) {
       if (error instanceof NoPath) return 'unknown'
       this.#log('debug', 'dns', 'another datacenter gave no answer', { datacenter, error: (error as Error).message })

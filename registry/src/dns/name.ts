@@ -61,6 +61,8 @@ export type Subject =
   | { kind: 'service'; service: string; tag: string | undefined; datacenter?: string }
   /** `datacenter`: one that is not ours, whether or not there is such a one; likewise of a service. */
   | { kind: 'node'; node: string; datacenter?: string }
+  /** A prepared query or its template; the name may have dots. `datacenter`: likewise. */
+  | { kind: 'query'; query: string; datacenter?: string }
   /** `0a000001.addr.consul`; undefined: its digits are too few or too many for an address. */
   | { kind: 'address'; octets: number[] | undefined }
   /** A full name under in-addr.arpa or ip6.arpa. */
@@ -80,7 +82,7 @@ export interface NameOptions {
 
 /**
  * Reads a name as Consul 1.8 does: the rightmost of its kind labels decides, what stands right of it is at most one
- * datacenter, what stands left of it is for the kind. Prepared queries, connect and ingress do not exist here.
+ * datacenter, what stands left of it is for the kind. Connect and ingress do not exist here.
  */
 export function subjectOf(name: Name, options: NameOptions): Subject {
   const reverse = parseReverse(name)
@@ -103,6 +105,8 @@ export function subjectOf(name: Name, options: NameOptions): Subject {
     case 'node':
       // A node's name may have dots.
       return { kind: 'node', node: parts.join('.'), ...there }
+    case 'query':
+      return { kind: 'query', query: parts.join('.'), ...there }
     default:
       return { kind: 'nothing' }
   }

@@ -4,12 +4,13 @@
  */
 import type { Random } from '../io/random.ts'
 import type { View } from '../store/view.ts'
-import { type Across, type Answer, answer, answerAcross, withResolved } from './answer.ts'
+import { type Across, type Answer, answer, answerAcross, answerPrepared, empty, withResolved } from './answer.ts'
 import { answeredSubnet, decode, decodeQuestions, encode, headerLength } from './codec.ts'
 import type { Elsewhere } from './elsewhere.ts'
 import { fitted } from './fit.ts'
-import { type Edns, type Message, opcodes, type Question, rcodes, type Transport } from './message.ts'
+import { type Edns, type EdnsOption, type Message, opcodes, type Question, rcodes, type Transport } from './message.ts'
 import type { DnsSettings } from './options.ts'
+import { type Outcome, type PreparedQueries, subnetAddress } from './prepared.ts'
 import type { Recursors } from './recursors.ts'
 
 /** What a packet holds without EDNS (RFC 1035 §4.2.1). */
@@ -29,11 +30,13 @@ export class Responder {
   readonly #settings: DnsSettings
   readonly #recursors: Recursors | undefined
   readonly #elsewhere: Elsewhere | undefined
+  readonly #prepared: PreparedQueries | undefined
   readonly #cache = new Cache()
 
   /**
    * @param recursors undefined: names outside our domain are refused
    * @param elsewhere undefined: there is no other datacenter
+   * @param prepared undefined: there are no prepared queries
    */
   constructor(
     view: () => View,
@@ -41,15 +44,18 @@ export class Responder {
     settings: DnsSettings,
     recursors: Recursors | undefined,
     elsewhere?: Elsewhere,
+    prepared?: PreparedQueries,
   ) {
     this.#view = view
     this.#random = random
     this.#settings = settings
     this.#recursors = recursors
     this.#elsewhere = elsewhere
+    this.#prepared = prepared
   }
 
-  respond(packet: Uint8Array, transport: Transport): Reply | Promise<Reply> {
+  /** @param from the client's IP address; '' when it is not known */
+  respond(packet: Uint8Array, transport: Transport, from = ''): Reply | Promise<Reply> {
     const view = this.#view()
     const known = this.#cache.find(packet, transport, view)
     if (known !== undefined) return this.#again(known, packet, transport)
@@ -76,6 +82,22 @@ export class Responder {
       const answering = this.#across(question, found, found.across, this.#elsewhere)
       return answering.then((answered) => this.#fit(query, edns, answered, transport))
     }
+    if (found.prepared !== undefined && this.#prepared !== undefined) {
+      // Whom it is near to may depend on the client's network: the answer is for that alone (RFC 7871 §7.2.1), as Consul says.
+      const own = edns && subnet ? { ...edns, options: [scoped(subnet)] } : edns
+      const outcome = this.#prepared.execute(found.prepared, subnetAddress(subnet) ?? from)
+      if (outcome instanceof Promise) {
+        const answering = outcome.then((late) => this.#resolved(this.#executed(question, found, late)))
+        return answering.then((answered) => this.#fit(query, own, answered, transport))
+      }
+      const answered = this.#executed(question, found, outcome)
+      if (this.#recursors !== undefined && answered.chases.length > 0) {
+        return this.#chase(answered, this.#recursors).then((resolved) => this.#fit(query, own, resolved, transport))
+      }
+      const isKept = typeof outcome === 'object' && !outcome.ordered
+      if (isKept) this.#cache.keep(packet, transport, { query, edns: own, found: answered, packet: undefined })
+      return this.#fit(query, own, answered, transport)
+    }
     if (this.#recursors !== undefined && found.elsewhere) return this.#forward(query, question, edns, transport)
     if (this.#recursors !== undefined && found.chases.length > 0) {
       return this.#chase(found, this.#recursors).then((resolved) => this.#fit(query, edns, resolved, transport))
@@ -99,9 +121,19 @@ export class Responder {
   async #across(question: Question, unknown: Answer, across: Across, elsewhere: Elsewhere): Promise<Answer> {
     const found = await elsewhere.find(across)
     if (found === 'unknown') return unknown
-    const answered = answerAcross(question, { ...across, found }, this.#view(), this.#random, this.#settings)
-    if (this.#recursors === undefined || answered.chases.length === 0) return answered
-    return this.#chase(answered, this.#recursors)
+    return this.#resolved(answerAcross(question, { ...across, found }, this.#view(), this.#random, this.#settings))
+  }
+
+  /** What a prepared query found, as an answer. */
+  #executed(question: Question, unknown: Answer, outcome: Outcome): Answer {
+    if (outcome === 'unknown') return unknown
+    if (outcome === undefined) return empty(rcodes.SERVFAIL)
+    return answerPrepared(question, outcome, this.#view(), this.#random, this.#settings)
+  }
+
+  async #resolved(found: Answer): Promise<Answer> {
+    if (this.#recursors === undefined || found.chases.length === 0) return found
+    return this.#chase(found, this.#recursors)
   }
 
   async #chase(found: Answer, recursors: Recursors): Promise<Answer> {
@@ -171,6 +203,11 @@ export class Responder {
       edns,
     }
   }
+}
+
+/** A client's subnet whose answer is for no larger network. */
+function scoped({ code, octets }: EdnsOption): EdnsOption {
+  return { code, octets: `${octets.slice(0, 3)}${octets[2]}${octets.slice(4)}` }
 }
 
 /** Octets a reply may have. */

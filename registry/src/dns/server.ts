@@ -21,6 +21,7 @@ import { Elsewhere } from './elsewhere.ts'
 import { ipv4Addresses, ipv6Addresses, isLinkLocal } from './interfaces.ts'
 import type { Transport } from './message.ts'
 import { type DnsOptions, dnsSettings } from './options.ts'
+import { PreparedQueries } from './prepared.ts'
 import { type Exchange, Recursors } from './recursors.ts'
 import { Responder } from './respond.ts'
 
@@ -44,7 +45,9 @@ export interface DnsServer {
  * address, port and what to do. Of a wildcard, single addresses that are taken are only warned about.
  */
 export async function dnsServer(
-  surface: Pick<AgentSurface, 'view'> & { remote?: ElsewhereSurface },
+  surface: Pick<AgentSurface, 'view'> & { remote?: ElsewhereSurface } & Partial<
+      Pick<AgentSurface, 'queries' | 'identity'>
+    >,
   listen: { hosts: readonly string[]; port: number; tcpIdle?: Millis },
   options: DnsOptions,
   io: Pick<Io, 'random' | 'log' | 'clock'>,
@@ -64,7 +67,9 @@ export async function dnsServer(
           log: io.log,
         })
   const elsewhere = surface.remote && new Elsewhere(surface.remote, io.log)
-  const responder = new Responder(() => surface.view, io.random, settings, recursors, elsewhere)
+  const { queries, identity } = surface
+  const prepared = queries && new PreparedQueries(queries, identity?.name ?? '', elsewhere, io.log)
+  const responder = new Responder(() => surface.view, io.random, settings, recursors, elsewhere, prepared)
   const listeners = new Listeners(listen.hosts, responder, listen.tcpIdle ?? tcpIdleDefault, io.log)
   await listeners.open(listen.port)
   return {
@@ -255,7 +260,7 @@ class Listener {
   #datagram(packet: Uint8Array, from: { address: string; port: number }): void {
     // Nobody has port 0; the packet was made to be answered elsewhere, or not at all.
     if (from.port === 0) return
-    this.#respond(packet, 'udp', (reply) => {
+    this.#respond(packet, 'udp', from.address, (reply) => {
       if (reply === undefined || this.#closed) return
       this.#udp.send(reply, from.port, from.address, (error) => {
         if (error) this.#log('debug', 'dns', 'answer could not be sent', { to: from.address, error: error.message })
@@ -270,7 +275,7 @@ class Listener {
     idle.unref()
     const connection = new Connection(
       socket,
-      (packet, done) => this.#respond(packet, 'tcp', done),
+      (packet, done) => this.#respond(packet, 'tcp', socket.remoteAddress ?? '', done),
       () => idle.refresh(),
     )
     socket.setNoDelay(true)
@@ -285,7 +290,12 @@ class Listener {
   }
 
   /** Calls back exactly once, at once unless a recursor is asked. A packet that we fail on is logged and not answered. */
-  #respond(packet: Uint8Array, transport: Transport, done: (reply: Uint8Array | undefined) => void): void {
+  #respond(
+    packet: Uint8Array,
+    transport: Transport,
+    from: string,
+    done: (reply: Uint8Array | undefined) => void,
+  ): void {
     const failed = (error: unknown) => {
       const bytes = Buffer.from(packet).toString('hex', 0, 512)
       this.#log('error', 'dns', 'question could not be answered', { error: String(error), packet: bytes })
@@ -293,7 +303,7 @@ class Listener {
     }
     let reply: ReturnType<Responder['respond']>
     try {
-      reply = this.#responder.respond(packet, transport)
+      reply = this.#responder.respond(packet, transport, from)
     } catch (error) {
       reply = failed(error)
     }

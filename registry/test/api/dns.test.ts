@@ -5,15 +5,18 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import type { Sought } from '../../src/agent/elsewhere.ts'
+import { Queries, type QueriesOptions, type QueryErrand } from '../../src/agent/queries.ts'
 import { soughtIn } from '../../src/agent/sought.ts'
 import { decode, encode } from '../../src/dns/codec.ts'
 import { Elsewhere } from '../../src/dns/elsewhere.ts'
 import { type Message, type ResourceRecord, rcodes, type Transport, types } from '../../src/dns/message.ts'
 import { type DnsOptions, dnsDefaults, dnsSettings } from '../../src/dns/options.ts'
+import { PreparedQueries } from '../../src/dns/prepared.ts'
 import { type Exchange, Recursors } from '../../src/dns/recursors.ts'
 import { Responder } from '../../src/dns/respond.ts'
 import { Random } from '../../src/io/random.ts'
-import { Store } from '../../src/store/store.ts'
+import { encodeCommand, Store } from '../../src/store/store.ts'
+import { preparedQuery } from '../store/samples.ts'
 import { type Registration, storeOf } from './catalog.ts'
 import { digQuery, recordText } from './dig.ts'
 
@@ -56,6 +59,47 @@ function recordedCatalog(profile: string, serverPort: number): Store {
     Check: { CheckID: 'serfHealth', Name: 'Serf Health Status', Status: 'passing' },
   }
   return storeOf([server, ...registrations])
+}
+
+interface Defined {
+  name: string
+  service?: string
+  tags?: string[]
+  ttl?: string
+  onlyPassing?: boolean
+  near?: string
+  regexp?: string
+  nearest?: number
+}
+
+/** Of the service g-web unless it says. */
+function define(store: Store, { name, service = 'g-web', ttl = '', near = '', ...more }: Defined): void {
+  const query = preparedQuery(name, {
+    template: {
+      type: more.regexp === undefined ? '' : 'name_prefix_match',
+      regexp: more.regexp ?? '',
+      removeEmptyTags: false,
+    },
+    dns: { ttl },
+    service: {
+      service,
+      near,
+      tags: more.tags ?? null,
+      onlyPassing: more.onlyPassing ?? false,
+      failover: { nearest: more.nearest ?? 0, datacenters: null },
+    },
+  })
+  const result = store.apply(store.index + 1, encodeCommand({ type: 'query.set', query, create: true }))
+  assert.ok('value' in result)
+}
+
+function queriesOf(
+  store: Store,
+  datacenter: string,
+  remote: QueriesOptions['remote'] = { datacenters: async () => [datacenter], query: () => assert.fail('asked') },
+): Queries {
+  const io = { random: new Random(1), clock: { now: () => 0, wall: () => 0 }, log: () => {} }
+  return new Queries({ view: () => store, io, datacenter, remote })
 }
 
 /** What a question brought back, in the words of `dig`. */
@@ -168,10 +212,6 @@ const differences: Record<string, { reason: string; status: string; flags: strin
     authority: [],
   },
   axfr: { reason: 'dig prints no flags here', status: 'NOTIMP', flags: ['qr', 'aa', 'rd'], authority: [] },
-  'query-a': noSuchName('there are no prepared queries'),
-  'query-srv': noSuchName('there are no prepared queries'),
-  'query-dc': noSuchName('there are no prepared queries'),
-  'query-template': noSuchName('there are no prepared queries'),
 }
 
 function noData(reason: string) {
@@ -206,7 +246,12 @@ function isAnswered(recorded: Recorded, responder: Responder): void {
 describe('DNS as Consul 1.8.7 was recorded', () => {
   describe('with its defaults', () => {
     const store = recordedCatalog('default', 18300)
-    const responder = new Responder(() => store, new Random(1), dnsSettings(dnsDefaults), undefined)
+    define(store, { name: 'g-full', tags: ['v1', '!bad'], ttl: '10s', onlyPassing: true, near: '_agent' })
+    const regexp = '^g-geo-(.*?)-([^\\-]+?)$'
+    define(store, { name: 'g-geo-', service: `g-\${match(1)}`, tags: [`\${match(2)}`], regexp })
+    const prepared = new PreparedQueries(queriesOf(store, 'dc1'), 'golden', undefined, () => {})
+    const settings = dnsSettings(dnsDefaults)
+    const responder = new Responder(() => store, new Random(1), settings, undefined, undefined, prepared)
     for (const recorded of golden('default').questions) isAnswered(recorded, responder)
   })
 
@@ -253,14 +298,29 @@ describe('DNS as Consul 1.8.7 was recorded', () => {
     const remote = {
       knows: (datacenter: string) => datacenter === 'dc2',
       find: async (_datacenter: string, sought: Sought) => soughtIn(other, sought, new Random(1)),
+      query: async (_datacenter: string, errand: QueryErrand) =>
+        'service' in errand
+          ? queriesOf(other, 'dc2').serve(errand.service, errand.limit, errand.connect)
+          : queriesOf(other, 'dc2').execute(errand.name, errand.asked, 1),
     }
+    define(store, { name: 'g-fo', service: 'g-fo', nearest: 1 })
+    define(other, { name: 'there', service: 'g-fo', ttl: '5s' })
+    const asker = new Elsewhere(remote, () => {})
+    const queries = queriesOf(store, 'dc1', { ...remote, datacenters: async () => ['dc1', 'dc2'] })
     const responder = new Responder(
       () => store,
       new Random(1),
       dnsSettings(dnsDefaults),
       undefined,
-      new Elsewhere(remote, () => {}),
+      asker,
+      new PreparedQueries(queries, 'golden', asker, () => {}),
     )
+    it('a prepared query of that datacenter is executed there and answered here', async () => {
+      const { status, answer } = await ask(responder, 'there.query.dc2.consul')
+      assert.deepEqual([status, answer], ['NOERROR', ['there.query.dc2.consul. 5 IN A 10.22.0.9']])
+      assert.equal((await ask(responder, 'nobody.query.dc2.consul')).status, 'NXDOMAIN')
+      assert.equal((await ask(responder, 'there.query.dc9.consul')).status, 'NXDOMAIN')
+    })
     for (const recorded of questions) isAnswered(recorded, responder)
   })
 

@@ -1,6 +1,14 @@
 /** What store tests are made of: commands with sensible fields, arbitrary commands that collide often, and questions. */
 import fc from 'fast-check'
-import type { CheckResult, Coordinate, NodeDefinition, ServiceDefinition, SessionDefinition } from '../../src/model.ts'
+import type {
+  CheckResult,
+  Coordinate,
+  NodeDefinition,
+  PreparedQueryDefinition,
+  PreparedQueryService,
+  ServiceDefinition,
+  SessionDefinition,
+} from '../../src/model.ts'
 import type { Command, Result } from '../../src/store/command.ts'
 import type { Operation } from '../../src/store/operation.ts'
 import { encodeCommand, Store } from '../../src/store/store.ts'
@@ -48,6 +56,35 @@ export function session(number: number, changes: Partial<SessionDefinition> = {}
     serviceChecks: null,
     checks: null,
     ...changes,
+  }
+}
+
+/** With an id made of its name, of the service web; what is given of its service is changed in it. */
+export function preparedQuery(
+  name: string,
+  changes: Partial<Omit<PreparedQueryDefinition, 'service'>> & { service?: Partial<PreparedQueryService> } = {},
+): PreparedQueryDefinition {
+  const digits = Buffer.from(name).toString('hex').padEnd(12, '0').slice(-12)
+  return {
+    id: `00000000-0000-4000-9000-${digits}`,
+    name,
+    session: '',
+    token: '',
+    template: { type: '', regexp: '', removeEmptyTags: false },
+    dns: { ttl: '' },
+    ...changes,
+    service: {
+      service: 'web',
+      failover: { nearest: 0, datacenters: null },
+      onlyPassing: false,
+      ignoreCheckIds: null,
+      near: '',
+      tags: null,
+      nodeMeta: null,
+      serviceMeta: null,
+      connect: false,
+      ...changes.service,
+    },
   }
 }
 
