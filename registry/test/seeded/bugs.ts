@@ -313,4 +313,16 @@ export const bugs: readonly SeededBug[] = [
     hunters: ['gossip', 'agents'],
     edits: [{ file: 'gossip/membership.ts', find: '    this.#suspicions.delete(name)\n', replace: '' }],
   },
+  {
+    number: 25,
+    name: 'servers-changed-whoever-is-silent',
+    hunters: ['agents', 'replicas'],
+    edits: [
+      {
+        file: 'replica/majority.ts',
+        find: 'return voting.length - silent.length >= majority(voting.length) ? undefined : { voting, silent }',
+        replace: 'return voting.length > 0 || silent.length === 0 ? undefined : { voting, silent }',
+      },
+    ],
+  },
 ]

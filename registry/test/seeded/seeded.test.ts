@@ -22,6 +22,7 @@ const firstSeed: Readonly<Record<number, number>> = {
   18: 30_006,
   19: 10_001,
   24: 10_001,
+  25: 19,
 }
 /** Seeds of each that take some ten seconds at the most. */
 const seedsMax = { cores: 1000, replicas: 200, agents: 5, sessions: 100, gossip: 50, scenarios: 1 } as const
@@ -32,11 +33,11 @@ describe('seeded bugs', function () {
   const patches = new Patches()
   after(() => patches.end())
 
-  it('are the twenty-four of the list, each once', () => {
+  it('are the twenty-five of the list, each once', () => {
     const numbers = bugs.map(({ number }) => number)
     assert.deepEqual(
       numbers.sort((one, other) => one - other),
-      Array.from({ length: 24 }, (_, at) => at + 1),
+      Array.from({ length: 25 }, (_, at) => at + 1),
     )
   })
 
