@@ -79,6 +79,17 @@ describe('keyring files', () => {
     assert.deepEqual(read('serf/remote.keyring'), [second])
   })
 
+  it('are not shown to the log when they are no JSON: whoever reads it may not have the key', async () => {
+    const key = Buffer.from('sixteen bytes 16').toString('base64')
+    const { io } = world({ 'serf/local.keyring': key })
+    await assert.rejects(openKeyrings(io, { server: false }), (error: Error) => {
+      assert.ok(error instanceof Corrupt)
+      assert.match(error.message, /^serf\/local\.keyring in the data directory is not a JSON list of keys; restore it/)
+      assert.equal(error.cause, undefined)
+      return true
+    })
+  })
+
   it('are neither read nor written when they are disabled', async () => {
     const { io, files } = world({ 'serf/local.keyring': `["${second}"]` })
     const { lan } = await openKeyrings(io, { server: false, encrypt: { key: first, keepFile: false } })

@@ -70,10 +70,13 @@ class Kept implements KeptKeyring {
 }
 
 async function load(io: Io, file: string): Promise<string[] | undefined> {
-  const loaded = await loadJson(io.disk, file)
-  if (loaded === undefined) return undefined
   const where = `${file} in the data directory`
   const remedy = 'restore it, or remove it and give the key with -encrypt'
+  const loaded = await loadJson(io.disk, file).catch((error: Error) => {
+    // The parser's words show what stands there: part of a key, which has no business in a log.
+    throw error instanceof Corrupt ? new Corrupt(`${where} is not a JSON list of keys; ${remedy}`) : error
+  })
+  if (loaded === undefined) return undefined
   if (!Array.isArray(loaded) || loaded.length === 0 || !loaded.every((text) => typeof text === 'string')) {
     throw new Corrupt(`${where} is no list of keys; ${remedy}`)
   }
