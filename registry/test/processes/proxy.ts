@@ -55,7 +55,8 @@ export class FaultProxy {
 
   async close(): Promise<void> {
     for (const connection of this.#connections) connection.reset()
-    for (const socket of this.#datagrams) socket.close()
+    // Emptied: what a delayed path still holds has nowhere to go any more.
+    for (const socket of this.#datagrams.splice(0)) socket.close()
     await Promise.all(this.#servers.map((server) => new Promise((closed) => server.close(closed))))
   }
 
