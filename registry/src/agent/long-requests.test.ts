@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { settle, Wires } from '../../test/agents/wires.ts'
-import { BadRequest, Refused, Unanswered, Unreachable } from '../errors.ts'
+import { BadRequest, Refused, Stopped, Unanswered, Unreachable } from '../errors.ts'
 import type { Address, Millis } from '../model.ts'
 import { LongRequests } from './long-requests.ts'
 import { partBytes } from './parts.ts'
@@ -39,6 +39,19 @@ describe('a long request', () => {
     assert.deepEqual(await answer, { found: 7 })
     assert.equal(asking.asked, 0)
     assert.equal(answering.open, 0)
+  })
+
+  it('ends with an agent that stops, which says so and begins no other: nothing of that was seen', async () => {
+    const { asking, answering, other } = pair()
+    answering.answer('wait', (_body, abandoned) => {
+      return new Promise((_resolve, reject) => abandoned.addEventListener('abort', () => reject(abandoned.reason)))
+    })
+    const answer = asking.ask(there, 'wait', {}, minutes)
+    answer.catch(() => {})
+    await settle()
+    other.deadlines.stop()
+    await assert.rejects(answer, Stopped)
+    await assert.rejects(asking.ask(there, 'wait', {}, minutes), Unreachable)
   })
 
   it('passes on what the other side throws, and what it does not know', async () => {

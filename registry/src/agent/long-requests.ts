@@ -5,7 +5,7 @@
  * side, work that nobody wants any more is broken off. A long `body` of a result is fetched in parts, so that no single
  * frame keeps a slow connection from everybody else, that list included.
  */
-import { BadRequest, Busy, Unanswered } from '../errors.ts'
+import { BadRequest, Busy, Stopped, Unanswered, Unreachable } from '../errors.ts'
 import { addressText } from '../io/address.ts'
 import type { Io } from '../io/io.ts'
 import type { Address, Millis } from '../model.ts'
@@ -14,7 +14,7 @@ import { Parts } from './parts.ts'
 import type { Peers } from './peers.ts'
 import { fields } from './serving.ts'
 
-/** What the other side does for one request; `abandoned` fires when nobody waits for its result any more. */
+/** What the other side does for one request; `abandoned` fires when nobody waits for its result any more, or this agent stops. */
 export type LongAnswer = (body: unknown, abandoned: AbortSignal) => Promise<unknown> | unknown
 
 export interface LongRequestsOptions {
@@ -156,6 +156,7 @@ export class LongRequests {
 
   async #begin(body: unknown): Promise<unknown> {
     const begin = fields<Begin>(body, { asker: 'string', id: 'number', method: 'string', body: 'object' })
+    if (this.#options.deadlines.stopped) throw new Unreachable('this agent is stopping')
     const answer = this.#answers.get(begin.method)
     if (answer === undefined) throw new BadRequest(`unknown request "${begin.method}"; is this agent older?`)
     if (this.#open.size >= openMax) throw new Busy(`this agent works on ${openMax} requests from elsewhere already`)
@@ -177,7 +178,8 @@ export class LongRequests {
     const { io, deadlines } = this.#options
     let cancel = () => {}
     const look = () => {
-      if (deadlines.stopped || io.clock.now() - work.wantedAt >= unwantedMax) work.abandon.abort()
+      if (deadlines.stopped) work.abandon.abort(new Stopped())
+      else if (io.clock.now() - work.wantedAt >= unwantedMax) work.abandon.abort()
       else cancel = deadlines.at(work.wantedAt + unwantedMax, look)
     }
     look()

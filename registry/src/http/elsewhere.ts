@@ -138,6 +138,8 @@ async function answered(
     const name = path.slice(endpoint.path.length)
     return await answer({ name, query: readQuery(query), request: new TravelledRequest(request, abandoned), pretty })
   } catch (error) {
+    // Nobody waits for it; or we are stopping, and whoever asked may ask another one.
+    if (error instanceof Abandoned) throw abandoned.reason
     return failure(error as Error, `${method} ${path} from ${request.node}`, options)
   }
 }

@@ -1,7 +1,7 @@
 /** `?dc=`: what is sent to another datacenter, what is not, and what becomes of the answer. */
 import assert from 'node:assert/strict'
 import type { ElsewhereSurface, Travelling } from '../../src/agent/elsewhere.ts'
-import { Busy, DatacenterLost, LeadershipLost, NoPath } from '../../src/errors.ts'
+import { Busy, DatacenterLost, LeadershipLost, NoPath, Stopped } from '../../src/errors.ts'
 import { travelAnswer } from '../../src/http/app.ts'
 import { SingleNode } from './surface.ts'
 
@@ -161,6 +161,14 @@ describe('?dc=', () => {
     await waiting
     await other.advance(0)
     assert.equal(other.parked, 0)
+  })
+
+  it('a blocking query there is not answered by an agent that stops: another may be asked', async () => {
+    const { answer } = two()
+    const stopping = new AbortController()
+    const waiting = answer(travelling({ query: 'index=99999&stale&wait=60s' }), stopping.signal)
+    stopping.abort(new Stopped())
+    await assert.rejects(waiting, Stopped)
   })
 
   it('several lines are as the agent that was asked is told', async () => {
