@@ -22,6 +22,7 @@ import { Bootstrap, BootstrapPromise, serverOf } from './bootstrap.ts'
 import { Coordinates } from './coordinates.ts'
 import { openReplica } from './damaged-log.ts'
 import { Deadlines } from './deadlines.ts'
+import type { Definitions } from './definitions.ts'
 import { Events } from './events.ts'
 import type { Following } from './following.ts'
 import { withoutFormerNames } from './former-names.ts'
@@ -96,9 +97,14 @@ export class Agent implements AgentSurface {
     await io.disk.lock()
     const nodeFile = await openNodeFile(io, options.nodeId, options.rejoinAfterLeave)
     let wake = () => {}
-    const local = await Local.open(io, () => wake(), options.server ? consulServiceId : undefined)
-    const keyrings = await openKeyrings(io, options)
     const store = new Store()
+    const local = await Local.open(io, () => wake(), {
+      ...options,
+      reserved: options.server ? consulServiceId : undefined,
+      node: options.name,
+      nodeChecks: (node) => store.nodeChecks(node).value,
+    })
+    const keyrings = await openKeyrings(io, options)
     if (options.server) await followPeersFile(io, nodeFile, new Store())
     const replica = options.server
       ? await openReplica(io, store, nodeFile, {
@@ -360,6 +366,11 @@ export class Agent implements AgentSurface {
     this.#io.log('info', 'agent', `Force leaving node: ${name}`)
     const known = this.#pools.forceLeave(name, prune)
     if (!known) throw new NotFound(`agent: No node found with name '${name}'`)
+  }
+
+  /** What the configuration defines from now on. @throws BadRequest; then nothing has changed */
+  define(definitions: Definitions): Promise<void> {
+    return this.#local.configure(definitions)
   }
 
   leader(): string {

@@ -78,7 +78,7 @@ function node(files = new Map<string, string>(), fails = (_file: string) => fals
     random: new Random(1),
     log: () => {},
   } as unknown as Io
-  return { files, clock, lateFailure, open: (reserved?: string) => Local.open(io, () => {}, reserved) }
+  return { files, clock, lateFailure, open: (reserved?: string) => Local.open(io, () => {}, { reserved }) }
 }
 const ids = (local: Local) => [
   local.services().map(({ definition }) => definition.id),

@@ -4,20 +4,45 @@
  */
 import { BadRequest, Corrupt, NotFound } from '../errors.ts'
 import { Checks } from '../health/checks.ts'
-import type { CheckDefinition } from '../health/definition.ts'
-import type { Io } from '../io/io.ts'
-import type { CheckId, CheckResult, CheckStatus, Millis, ServiceDefinition, ServiceId } from '../model.ts'
+import { type CheckDefinition, runsProgram } from '../health/definition.ts'
+import type { Io, ProbeOutcome, ProbeRequest } from '../io/io.ts'
+import type {
+  Check,
+  CheckId,
+  CheckResult,
+  CheckStatus,
+  Millis,
+  NodeName,
+  ServiceDefinition,
+  ServiceId,
+} from '../model.ts'
 import { serfHealthId } from '../model.ts'
+import { Aliases } from './aliases.ts'
+import { type Definitions, noDefinitions, noScripts, type ScriptRules } from './definitions.ts'
 import { loadJson, saveJson } from './files.ts'
+import { isCheck, isService } from './kept-registration.ts'
 import { SaidStatuses } from './said-statuses.ts'
 import type { LocalCheck, LocalService, LocalSurface } from './surface.ts'
 
 interface Kept<T> {
-  /** Number of its file: ids are free text and file names are not. */
-  file: number
+  /** Number of its file: ids are free text and file names are not. Undefined: the configuration defines it, and no file. */
+  file: number | undefined
   definition: T
 }
 
+export interface LocalOptions {
+  /** The service id that is the leader's to write on this node. */
+  reserved?: ServiceId | undefined
+  /** What the configuration defines. */
+  definitions?: Definitions
+  scripts?: ScriptRules
+  /** The name of this node, and what the catalog has of a node's checks: for alias checks. */
+  node?: NodeName
+  nodeChecks?: (node: NodeName) => Check[]
+}
+
+/** An alias of an alias of an alias … is followed this far at once; the rest comes with the next tick. */
+const aliasLinksMax = 8
 /** How often services are looked for whose check has been critical for too long (Consul's reaper: 30 s). */
 const expiryInterval: Millis = 30_000
 
@@ -28,6 +53,8 @@ export class Local implements LocalSurface {
   readonly #services = new Map<ServiceId, Kept<ServiceDefinition>>()
   readonly #kept = new Map<CheckId, Kept<CheckDefinition>>()
   readonly #checks: Checks
+  readonly #aliases: Aliases
+  readonly #scripts: ScriptRules
   readonly #said: SaidStatuses
   /**
    * Files whose last writing or removing failed, by folder and id. It may have happened all the same and would count at
@@ -35,41 +62,95 @@ export class Local implements LocalSurface {
    */
   readonly #doubtful = new Map<string, number>()
   #nextFile = 1
+  /** Something was registered or is gone since aliases were looked at. */
+  #registered = true
   #nextExpiry: Millis
   #lastLook: Millis
   /** Writers wait for one another, so that the files say what the maps say. */
   #turn: Promise<unknown> = Promise.resolve()
 
-  private constructor(io: Io, onChange: () => void, reserved: ServiceId | undefined, said: SaidStatuses) {
+  private constructor(io: Io, onChange: () => void, options: LocalOptions, said: SaidStatuses) {
     this.#said = said
-    this.#reserved = reserved
+    this.#reserved = options.reserved
+    this.#scripts = options.scripts ?? noScripts
     this.#io = io
     this.#onChange = onChange
     this.#checks = new Checks(io.random)
+    this.#aliases = new Aliases(this.#checks, options.node ?? '', options.nodeChecks ?? (() => []))
     this.#lastLook = io.clock.now()
     this.#nextExpiry = this.#lastLook + expiryInterval
   }
 
   /**
-   * Reads what was registered before.
-   * @param reserved the service id that is the leader's to write on this node
-   * @throws Corrupt
+   * Reads what was registered before; what the configuration defines takes the place of what was kept under the same id.
+   * @throws Corrupt; BadRequest for definitions that cannot be
    */
-  static async open(io: Io, onChange: () => void, reserved?: ServiceId): Promise<Local> {
-    const local = new Local(io, onChange, reserved, await SaidStatuses.open(io))
+  static async open(io: Io, onChange: () => void, options: LocalOptions = {}): Promise<Local> {
+    const { definitions = noDefinitions } = options
+    const local = new Local(io, onChange, options, await SaidStatuses.open(io))
     for (const { file, definition } of await local.#load('services', isService)) {
       local.#services.set(definition.id, { file, definition })
     }
+    const defined = new Set(definitions.services.map(({ service }) => service.id))
+    const definedChecks = new Set(
+      [...definitions.services.flatMap(({ checks }) => checks), ...definitions.checks].map(({ id }) => id),
+    )
     for (const { file, definition } of await local.#load('checks', isCheck)) {
-      if (definition.serviceId !== '' && !local.#services.has(definition.serviceId)) {
+      const { serviceId } = definition
+      if (serviceId !== '' && !local.#services.has(serviceId) && !defined.has(serviceId)) {
         // The service went, and the process with it before its checks.
         await io.disk.remove(`checks/${file}.json`)
         continue
       }
       local.#kept.set(definition.id, { file, definition })
+      if (definedChecks.has(definition.id)) continue
       local.#checks.set(definition, io.clock.now(), local.#saidOf(definition))
     }
+    await local.configure(definitions)
     return local
+  }
+
+  /**
+   * The configuration defines these now, and no others: what it defined before and does not any more goes, with its
+   * checks. What was registered over HTTP stays, unless a definition has its id. With a mistake nothing changes.
+   * @throws BadRequest
+   */
+  configure({ services, checks }: Definitions): Promise<void> {
+    return this.#inTurn(async () => {
+      const definedServices = new Map(services.map(({ service }) => [service.id, service]))
+      // The last of several with one id counts, as in Consul.
+      const definedChecks = new Map(
+        [...services.flatMap((each) => each.checks), ...checks].map((each) => [each.id, each]),
+      )
+      for (const id of definedServices.keys()) this.#expectNotReserved(id)
+      for (const { id, serviceId } of definedChecks.values()) {
+        expectFree(id)
+        const kept = this.#services.get(serviceId)
+        const known = definedServices.has(serviceId) || (kept !== undefined && kept.file !== undefined)
+        if (serviceId !== '' && !known) {
+          throw new BadRequest(`Failed to register check "${id}": ServiceID "${serviceId}" does not exist`)
+        }
+      }
+      for (const [id, { file }] of [...this.#services]) {
+        if (file !== undefined || definedServices.has(id)) continue
+        this.#services.delete(id)
+        for (const { definition } of [...this.#kept.values()]) {
+          if (definition.serviceId === id && !definedChecks.has(definition.id)) await this.#forgetCheck(definition.id)
+        }
+      }
+      for (const [id, { file }] of [...this.#kept]) {
+        if (file === undefined && !definedChecks.has(id)) await this.#forgetCheck(id)
+      }
+      for (const [id, definition] of definedServices) {
+        await this.#forget('services', this.#services, id)
+        this.#services.set(id, { file: undefined, definition })
+      }
+      for (const [id, definition] of definedChecks) {
+        await this.#forget('checks', this.#kept, id)
+        this.#kept.set(id, { file: undefined, definition })
+        this.#begin(definition)
+      }
+    })
   }
 
   services(): LocalService[] {
@@ -94,9 +175,7 @@ export class Local implements LocalSurface {
 
   registerService(service: ServiceDefinition, checks: CheckDefinition[], replaceChecks: boolean): Promise<void> {
     return this.#inTurn(async () => {
-      if (this.#reserved === service.id) {
-        throw new BadRequest(`service id "${service.id}" is that of this server itself; choose another ID`)
-      }
+      this.#expectNotReserved(service.id)
       for (const { id } of checks) expectFree(id)
       const stays = new Set(checks.map(({ id }) => id))
       for (const check of checks) {
@@ -163,7 +242,7 @@ export class Local implements LocalSurface {
     this.#checks.tick(now)
     this.#said.tick(now)
     for (const { id, request, run } of this.#checks.due(now)) {
-      void this.#io.probe(request).then((outcome) => {
+      void this.#probe(id, request).then((outcome) => {
         const finished = this.#io.clock.now()
         this.#noticeStall(finished)
         this.#checks.finished(id, run, outcome, finished)
@@ -186,6 +265,23 @@ export class Local implements LocalSurface {
     return how.type === 'ttl' ? this.#said.of(id, how.ttl) : undefined
   }
 
+  /** A program that may not run any more, since the agent was started otherwise, does not. */
+  async #probe(id: CheckId, request: ProbeRequest): Promise<ProbeOutcome> {
+    const kept = this.#kept.get(id)
+    if (kept === undefined || !runsProgram(kept.definition.how)) return this.#io.probe(request)
+    const [allowed, keys] =
+      kept.file === undefined
+        ? [this.#scripts.files, "'enable_script_checks' or 'enable_local_script_checks'"]
+        : [this.#scripts.remote, "'enable_script_checks'"]
+    if (allowed) return this.#io.probe(request)
+    return { status: 'critical', output: `Scripts are disabled on this agent; to enable, configure ${keys} to true` }
+  }
+
+  #expectNotReserved(id: ServiceId): void {
+    if (this.#reserved !== id) return
+    throw new BadRequest(`service id "${id}" is that of this server itself; choose another ID`)
+  }
+
   /**
    * A pause of the whole process is not a silence of those who report to it. Whatever comes first after it notices, so
    * that what is reported then is not moved by the pause as well.
@@ -204,23 +300,38 @@ export class Local implements LocalSurface {
   }
 
   #report(): void {
-    const changed = this.#checks.changes()
-    if (changed.length > 0) this.#onChange()
+    const changed = this.#checks.changes().length > 0 || this.#registered
+    this.#registered = false
+    this.#aliases.look(this.#io.clock.now(), changed)
+    // An alias may stand for another.
+    let aliased = false
+    for (let links = 0; links < aliasLinksMax && this.#checks.changes().length > 0; links++) {
+      aliased = true
+      this.#aliases.look(this.#io.clock.now(), true)
+    }
+    if (changed || aliased) this.#onChange()
   }
 
   #inTurn(act: () => Promise<void>): Promise<void> {
-    const mine = this.#turn.then(act).finally(() => this.#onChange())
+    const mine = this.#turn.then(act).finally(() => {
+      this.#registered = true
+      this.#onChange()
+    })
     this.#turn = mine.catch(() => undefined)
     return mine
   }
 
   async #keepCheck(check: CheckDefinition): Promise<void> {
     await this.#keep('checks', this.#kept, check.id, check)
+    this.#begin(check)
+  }
+
+  #begin(check: CheckDefinition): void {
     // Registered again, a check goes on with what it knows, as in Consul: a service must not vanish over a new interval.
     const known = this.#checks.get(check.id)
     const now = this.#io.clock.now()
     this.#noticeStall(now)
-    this.#checks.set(check, now, known)
+    this.#checks.set(check, now, known ?? this.#saidOf(check))
   }
 
   async #forgetCheck(id: CheckId): Promise<void> {
@@ -232,7 +343,7 @@ export class Local implements LocalSurface {
   async #keep<T>(folder: string, kept: Map<string, Kept<T>>, id: string, definition: T): Promise<void> {
     const before = kept.get(id)
     const key = `${folder} ${id}`
-    const known = before !== undefined && !this.#doubtful.has(key)
+    const known = before?.file !== undefined && !this.#doubtful.has(key)
     if (known && JSON.stringify(before.definition) === JSON.stringify(definition)) return
     const file = before?.file ?? this.#doubtful.get(key) ?? this.#nextFile++
     this.#doubtful.set(key, file)
@@ -244,7 +355,10 @@ export class Local implements LocalSurface {
   async #forget<T>(folder: string, kept: Map<string, Kept<T>>, id: string): Promise<void> {
     const key = `${folder} ${id}`
     const file = kept.get(id)?.file ?? this.#doubtful.get(key)
-    if (file === undefined) return
+    if (file === undefined) {
+      kept.delete(id)
+      return
+    }
     this.#doubtful.set(key, file)
     await this.#io.disk.remove(`${folder}/${file}.json`)
     await this.#io.disk.syncFolder(folder)
@@ -252,8 +366,8 @@ export class Local implements LocalSurface {
     kept.delete(id)
   }
 
-  async #load<T>(folder: string, fits: (value: unknown) => value is T): Promise<Kept<T>[]> {
-    const loaded: Kept<T>[] = []
+  async #load<T>(folder: string, fits: (value: unknown) => value is T): Promise<{ file: number; definition: T }[]> {
+    const loaded: { file: number; definition: T }[] = []
     for (const name of await this.#io.disk.list(folder)) {
       const number = /^(\d+)\.json$/.exec(name)?.[1]
       if (number === undefined) continue
@@ -267,25 +381,6 @@ export class Local implements LocalSurface {
     }
     return loaded.sort((a, b) => a.file - b.file)
   }
-}
-
-type Fields = Record<string, unknown>
-const isRecord = (value: unknown): value is Fields =>
-  value !== null && typeof value === 'object' && !Array.isArray(value)
-
-/** What everything else relies on; the rest of a registration is only handed on. */
-function isService(value: unknown): value is ServiceDefinition {
-  if (!isRecord(value) || !isRecord(value.weights)) return false
-  const texts = [value.id, value.name, value.address, ...(Array.isArray(value.tags) ? value.tags : [undefined])]
-  return texts.every((text) => typeof text === 'string') && Number.isSafeInteger(value.port) && value.id !== ''
-}
-
-function isCheck(value: unknown): value is CheckDefinition {
-  if (!isRecord(value) || !isRecord(value.how) || value.id === '') return false
-  const texts = [value.id, value.name, value.notes, value.serviceId, value.initialStatus, value.initialOutput]
-  const { how } = value
-  const life = { ttl: how.ttl, http: how.interval, tcp: how.interval, maintenance: 0 }[String(how.type)]
-  return texts.every((text) => typeof text === 'string') && typeof life === 'number'
 }
 
 function expectFree(id: CheckId): void {

@@ -1,6 +1,7 @@
 /** How one agent is started: everything that its command line and configuration decide. */
 import type { GossipConfig } from '../gossip/gossip.ts'
 import type { Address, AutopilotConfiguration, Millis, NodeId, NodeName } from '../model.ts'
+import type { Definitions, ScriptRules } from './definitions.ts'
 import type { SealingRules } from './sealed.ts'
 
 export interface AgentOptions {
@@ -34,6 +35,9 @@ export interface AgentOptions {
   /** How autopilot behaves until somebody sets it; Consul's defaults. */
   autopilot?: AutopilotConfiguration
   checkUpdateInterval: Millis
+  /** Services and checks that the configuration defines; what may run programs. Default: none, nothing. */
+  definitions?: Definitions
+  scripts?: ScriptRules
   /** The version whose API we speak; clients look at it. */
   version: string
   /** What `GET /v1/agent/self` shows of how this agent was started. */

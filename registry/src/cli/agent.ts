@@ -110,6 +110,7 @@ async function run(
   })
   closers.push(() => io.close())
   const agent = await Agent.open(io, agentOptions(config, io))
+  reload.apply((definitions) => agent.define(definitions))
   closers.push(() => agent.stop())
   const ticking = setInterval(() => agent.tick(), tickInterval)
   closers.push(async () => clearInterval(ticking))
@@ -184,8 +185,14 @@ function agentOptions(config: AgentConfig, io: NodeIo): AgentOptions {
     autopilot: config.autopilot,
     checkUpdateInterval: config.checkUpdateInterval,
     version: consulVersion,
-    // Whoever may ask for this may not have the key.
-    configuration: { ...config, encrypt: { ...config.encrypt, key: config.encrypt.key && 'hidden' } },
+    definitions: config.definitions,
+    scripts: config.scripts,
+    // Whoever may ask for this may not have the key, nor what checks show to those they ask.
+    configuration: {
+      ...config,
+      definitions: undefined,
+      encrypt: { ...config.encrypt, key: config.encrypt.key && 'hidden' },
+    },
   }
 }
 
@@ -207,6 +214,7 @@ async function openFaces(
     log,
     logs,
     reload: () => reload.run(),
+    remoteScripts: config.scripts.remote,
     pretty: config.dev,
     sessionTtlMin: config.sessionTtlMin,
     gzip: gzipped,
@@ -406,12 +414,10 @@ class Signals {
     }
     process.on('SIGHUP', () => {
       log('info', 'agent', 'Caught signal: hangup')
-      try {
-        reload.run()
-      } catch (error) {
-        // It was said.
-        if (!(error instanceof Refused)) throw error
-      }
+      reload.run().catch((error: Error) => {
+        // A refusal was said.
+        if (!(error instanceof Refused)) log('error', 'agent', `Failed to reload configs: ${error.message}`)
+      })
     })
   }
 

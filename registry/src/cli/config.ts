@@ -2,12 +2,14 @@
  * From flags and files to one checked configuration. Defaults, then files in order, then flags; lists add up. Every
  * mistake is found before any is reported, so that one run of the command shows them all.
  */
+import type { Definitions, ScriptRules } from '../agent/definitions.ts'
 import { keyOf } from '../agent/keyring.ts'
 import type { BadRequest } from '../errors.ts'
 import { parseDuration } from '../health/duration.ts'
 import { parseAddress } from '../io/address.ts'
 import type { AutopilotConfiguration, Millis } from '../model.ts'
 import { writersFrom } from './client-limits.ts'
+import { type GivenDefinition, isDefinitionKey, readDefinitions } from './definitions.ts'
 import { type Flag, flagsHelp, parseFlags, truthOf } from './flags.ts'
 import { advertiseAddress, advertiseNews, oneAddress, unspecified } from './interfaces.ts'
 import { type Key, type Option, options, retiredFlags, specialFlags } from './options.ts'
@@ -83,6 +85,10 @@ export interface AgentConfig {
     enableTruncate: boolean
     recursorTimeout: Millis
   }
+  /** Services and checks of configuration files. */
+  definitions: Definitions
+  /** Whose checks may run programs. */
+  scripts: ScriptRules
   dev: boolean
   warnings: string[]
   /** Worth knowing, and in most cases meant so. */
@@ -93,6 +99,12 @@ export type Configured = { config: AgentConfig } | { mistakes: string[] } | { he
 
 type Value = boolean | number | string | string[] | Record<string, string>
 type Values = Map<string, Value>
+
+/** What files say: options, and services and checks. */
+interface Files {
+  values: Values
+  given: GivenDefinition[]
+}
 
 const table: readonly Option[] = options
 
@@ -135,9 +147,10 @@ export function configure(words: readonly string[], machine: Machine, asConsul: 
   for (const { key, default: value } of table) if (value !== undefined) values.set(key, value)
   const dev = parsed.given.some(({ name, value }) => name === 'dev' && value === 'true')
   if (dev) for (const [key, value] of devDefaults) values.set(key, value)
+  const files: Files = { values, given: [] }
   for (const { name, value } of parsed.given) {
-    if (name === 'config-file') readFileInto(values, value, machine, mistakes)
-    else if (name === 'config-dir') readFolderInto(values, value, machine, mistakes)
+    if (name === 'config-file') readFileInto(files, value, machine, mistakes)
+    else if (name === 'config-dir') readFolderInto(files, value, machine, mistakes)
   }
   const fromFlags: Values = new Map()
   for (const { name, value } of parsed.given) {
@@ -148,8 +161,15 @@ export function configure(words: readonly string[], machine: Machine, asConsul: 
   }
   const rpcAsked = values.has('ports.rpc') || fromFlags.has('ports.rpc')
   for (const [key, value] of fromFlags) values.set(key, merged(value, values.get(key)))
-  const config = check(values, { machine, mistakes, warnings, dev, rpcAsked, asConsul })
+  const scripts = scriptRules(values)
+  const definitions = readDefinitions(files.given, scripts, mistakes)
+  const config = check(values, { definitions, scripts, machine, mistakes, warnings, dev, rpcAsked, asConsul })
   return mistakes.length > 0 ? { mistakes } : { config }
+}
+
+function scriptRules(values: Values): ScriptRules {
+  const remote = values.get('enable_script_checks') === true
+  return { remote, files: remote || values.get('enable_local_script_checks') === true }
 }
 
 const devDefaults: [Key, Value][] = [
@@ -196,7 +216,7 @@ function setFromFlag(values: Values, option: Option, text: string, mistakes: str
   }
 }
 
-function readFolderInto(values: Values, path: string, machine: Machine, mistakes: string[]): void {
+function readFolderInto(files: Files, path: string, machine: Machine, mistakes: string[]): void {
   let names: string[]
   try {
     names = machine.readFolder(path)
@@ -205,13 +225,14 @@ function readFolderInto(values: Values, path: string, machine: Machine, mistakes
     return
   }
   const json = names.filter((name) => name.endsWith('.json')).sort()
-  for (const name of json) readFileInto(values, `${path.replace(/\/+$/, '')}/${name}`, machine, mistakes)
+  for (const name of json) readFileInto(files, `${path.replace(/\/+$/, '')}/${name}`, machine, mistakes)
   for (const name of names.filter((other) => other.endsWith('.hcl'))) {
     mistakes.push(`${path}/${name}: HCL is not supported; write it as JSON`)
   }
 }
 
-function readFileInto(values: Values, path: string, machine: Machine, mistakes: string[]): void {
+function readFileInto(files: Files, path: string, machine: Machine, mistakes: string[]): void {
+  const { values, given } = files
   let parsed: unknown
   try {
     parsed = JSON.parse(machine.readFile(path))
@@ -224,6 +245,10 @@ function readFileInto(values: Values, path: string, machine: Machine, mistakes: 
     return
   }
   for (const [key, value] of leaves(parsed, '')) {
+    if (isDefinitionKey(key)) {
+      given.push({ path, key, value })
+      continue
+    }
     const option = table.find((candidate) => candidate.key === key)
     if (option === undefined) {
       mistakes.push(`failed to parse ${path}: invalid config key ${key}`)
@@ -252,7 +277,7 @@ const expected: Record<Option['kind'], string> = {
 function* leaves(value: Record<string, unknown>, prefix: string): Generator<[string, unknown]> {
   for (const [name, inner] of Object.entries(value)) {
     const key = prefix + name
-    const known = table.some((option) => option.key === key)
+    const known = isDefinitionKey(key) || table.some((option) => option.key === key)
     if (!known && isMap(inner)) yield* leaves(inner, `${key}.`)
     else yield [key, inner]
   }
@@ -276,6 +301,8 @@ function fromFile({ kind }: Option, value: unknown): Value | undefined {
 }
 
 interface Checking {
+  definitions: Definitions
+  scripts: ScriptRules
   machine: Machine
   mistakes: string[]
   warnings: string[]
@@ -285,7 +312,7 @@ interface Checking {
 }
 
 function check(values: Values, checking: Checking): AgentConfig {
-  const { machine, mistakes, warnings, dev, rpcAsked, asConsul } = checking
+  const { definitions, scripts, machine, mistakes, warnings, dev, rpcAsked, asConsul } = checking
   const text = (key: Key) => (values.get(key) as string | undefined) ?? ''
   const truth = (key: Key) => values.get(key) === true
   const number = (key: Key) => (values.get(key) as number | undefined) ?? 0
@@ -398,6 +425,11 @@ function check(values: Values, checking: Checking): AgentConfig {
   }
   writersFrom(list('http_config.allow_write_http_from'), mistakes)
   checkHeaders(map('http_config.response_headers'), mistakes)
+  if (scripts.remote && list('http_config.allow_write_http_from').length === 0) {
+    warnings.push(
+      'enable_script_checks: whoever reaches the HTTP API runs programs on this host; enable_local_script_checks allows it to files only, http_config.allow_write_http_from says who may write',
+    )
+  }
   if (truth('ui')) warnings.push('-ui: there is no web page yet; the flag is accepted and ignored')
   return {
     server,
@@ -475,6 +507,8 @@ function check(values: Values, checking: Checking): AgentConfig {
       enableTruncate: truth('dns_config.enable_truncate'),
       recursorTimeout: duration('dns_config.recursor_timeout', text('dns_config.recursor_timeout'), 1),
     },
+    definitions,
+    scripts,
     dev,
     warnings,
     notes,

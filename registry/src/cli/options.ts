@@ -229,6 +229,20 @@ export const options = [
     help: 'Do not leave the cluster on SIGINT. Default: false, but true for a server.',
   },
   {
+    key: 'enable_script_checks',
+    flag: 'enable-script-checks',
+    kind: 'boolean',
+    default: false,
+    help: 'Checks may run programs here, in Docker containers too, whoever registers them: who reaches HTTP runs what it likes.',
+  },
+  {
+    key: 'enable_local_script_checks',
+    flag: 'enable-local-script-checks',
+    kind: 'boolean',
+    default: false,
+    help: 'The same for checks in configuration files only.',
+  },
+  {
     key: 'check_update_interval',
     kind: 'duration',
     default: '5m',

@@ -14,10 +14,10 @@ function reloading(configured: Configured) {
 }
 
 describe('reading the options again', () => {
-  it('changes how much the log says', () => {
+  it('changes how much the log says', async () => {
     const { logs, lines, reload } = reloading({ config: { ...config, logLevel: 'debug' } })
     logs.log('debug', 'agent', 'before')
-    reload.run()
+    await reload.run()
     logs.log('debug', 'agent', 'after')
     assert.deepEqual(
       lines.map((line) => line.replace(/^.*?\] /, '')),
@@ -25,18 +25,18 @@ describe('reading the options again', () => {
     )
   })
 
-  it('names what counts at the next start only, each time until then', () => {
+  it('names what counts at the next start only, each time until then', async () => {
     const dns = { onlyPassing: true } as AgentConfig['dns']
     const { lines, reload } = reloading({ config: { ...config, dns, nodeName: 'n2' } })
     for (let time = 1; time <= 2; time++) {
-      reload.run()
+      await reload.run()
       assert.match(lines.at(-1) ?? '', /\[WARN\] agent: these options have changed .*next start only: node_name, dns$/)
     }
   })
 
-  it('with mistakes changes nothing, and says all of them', () => {
+  it('with mistakes changes nothing, and says all of them', async () => {
     const { logs, lines, reload } = reloading({ mistakes: ['one', 'two'] })
-    assert.throws(() => reload.run(), new Refused('one\ntwo'))
+    await assert.rejects(() => reload.run(), new Refused('one\ntwo'))
     logs.log('debug', 'agent', 'not at this level')
     assert.match(lines.at(-1) ?? '', /\[ERR\] agent: Failed to reload configs: one \| two$/)
   })

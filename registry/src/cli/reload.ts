@@ -1,8 +1,10 @@
 /**
  * Reading the options again while the agent runs, for SIGHUP and `PUT /v1/agent/reload`. What can change without a restart
- * is how much the log says; whatever else is different by then is named, and counts at the next start.
+ * is how much the log says, and the services and checks that files define; whatever else is different by then is named, and
+ * counts at the next start.
  */
-import { Refused } from '../errors.ts'
+import type { Definitions } from '../agent/definitions.ts'
+import { BadRequest, Refused } from '../errors.ts'
 import type { AgentConfig, Configured } from './config.ts'
 import type { Logger } from './log.ts'
 
@@ -14,29 +16,38 @@ export interface ReloadOptions {
 }
 
 /** What is found out at each reading, or is no option. */
-const notOptions = new Set(['warnings', 'logLevel'])
+const notOptions = new Set(['warnings', 'logLevel', 'definitions'])
 
 export class Reload {
   readonly #options: ReloadOptions
   #current: AgentConfig
+  #apply: (definitions: Definitions) => Promise<void> = async () => {}
 
   constructor(options: ReloadOptions) {
     this.#options = options
     this.#current = options.config
   }
 
+  /** The agent runs, and takes what files define. @param apply rejects with BadRequest, and changes nothing then */
+  apply(apply: (definitions: Definitions) => Promise<void>): void {
+    this.#apply = apply
+  }
+
   /** @throws Refused with every mistake; then nothing has changed */
-  run(): void {
+  async run(): Promise<void> {
     const { configure, logs } = this.#options
     logs.log('info', 'agent', 'Reloading configuration...')
     const configured = configure()
     if ('mistakes' in configured) {
-      const reason = configured.mistakes.join('\n')
-      logs.log('error', 'agent', `Failed to reload configs: ${reason}`)
-      throw new Refused(reason)
+      throw this.#refused(configured.mistakes.join('\n'))
     }
     if (!('config' in configured)) return
     const { config } = configured
+    try {
+      await this.#apply(config.definitions)
+    } catch (error) {
+      throw error instanceof BadRequest ? this.#refused(error.message) : error
+    }
     for (const warning of config.warnings) logs.log('warn', 'agent', warning)
     const names = Object.keys(config) as (keyof AgentConfig)[]
     const changed = names.filter((name) => {
@@ -48,5 +59,10 @@ export class Reload {
     }
     logs.setLevel(config.logLevel)
     this.#current = { ...this.#current, logLevel: config.logLevel }
+  }
+
+  #refused(reason: string): Refused {
+    this.#options.logs.log('error', 'agent', `Failed to reload configs: ${reason}`)
+    return new Refused(reason)
   }
 }

@@ -390,4 +390,73 @@ describe('checks', () => {
     assert.equal(checks.ttl('c', 'passing', 'fine', 1e12), 'notTtl')
     assert.equal(checks.get('c')?.status, 'critical')
   })
+
+  describe('two thousand at once', () => {
+    it('are spread over their interval, each runs once in it, and stay so', () => {
+      const count = 2_000
+      for (let nth = 0; nth < count; nth++) checks.set({ ...tcp(), id: `c${nth}` }, 0)
+      for (let round = 0; round < 3; round++) {
+        const ran = new Set<string>()
+        let most = 0
+        for (let now = round * 10_000; now < (round + 1) * 10_000; now += 100) {
+          const due = checks.due(now)
+          most = Math.max(most, due.length)
+          for (const { id, run } of due) {
+            ran.add(id)
+            checks.finished(id, run, { status: 'passing', output: '' }, now)
+          }
+        }
+        // 20 in each tenth of a second when they are even; by chance a few more.
+        assert.ok(most <= 45, `${most} began in one moment`)
+        assert.ok(ran.size >= count * 0.99, `only ${ran.size} ran in round ${round}`)
+      }
+    })
+
+    it('are not held up by those that hang', () => {
+      for (let nth = 0; nth < 2_000; nth++) checks.set({ ...tcp(), id: `c${nth}` }, 0)
+      let fine = 0
+      for (let now = 0; now <= 30_000; now += 100) {
+        for (const { id, run } of checks.due(now)) {
+          if (Number(id.slice(1)) < 1_000) continue
+          fine++
+          checks.finished(id, run, { status: 'passing', output: '' }, now)
+        }
+      }
+      assert.ok(fine >= 2_900, `${fine} of the others ran`)
+    })
+  })
+
+  it('an alias is as it is told, and is never due', () => {
+    checks.set(definition({ how: { type: 'alias', node: '', service: 'db' }, failuresBeforeCritical: 3 }), 0)
+    assert.deepEqual(checks.due(1e9), [])
+    checks.changes()
+    checks.aliased('c', { status: 'passing', output: 'All checks passing.' }, 5)
+    assert.deepEqual([statusOf(checks).status, checks.changes()], ['passing', ['c']])
+    checks.aliased('none', { status: 'passing', output: '' }, 5)
+    checks.set({ ...tcp(), id: 't' }, 0)
+    checks.aliased('t', { status: 'passing', output: '' }, 5)
+    assert.equal(checks.get('t')?.status, 'critical')
+  })
+
+  for (const how of [
+    { type: 'udp', target: 'h:1' },
+    { type: 'grpc', target: 'h:1', tls: false, tlsSkipVerify: false },
+    { type: 'script', args: ['x'], outputMax: 10 },
+    { type: 'docker', container: 'c', args: ['x'], outputMax: 10 },
+    { type: 'os_service', service: 's' },
+  ] as const) {
+    it(`a check of the kind ${how.type} has initial status, thresholds and an interval as all have`, () => {
+      const interval = 10_000
+      const given = { ...how, interval, timeout: 0 } as CheckDefinition['how']
+      checks.set(definition({ how: given, initialStatus: 'passing', failuresBeforeCritical: 3 }), 0)
+      assert.equal(statusOf(checks).status, 'passing')
+      let now = probe(checks, 0, 'passing')
+      for (const expected of ['passing', 'passing', 'critical']) {
+        const before = now
+        now = probe(checks, now, 'critical')
+        assert.equal(now - before, interval)
+        assert.equal(statusOf(checks).status, expected)
+      }
+    })
+  }
 })

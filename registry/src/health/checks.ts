@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { ProbeOutcome, ProbeRequest } from '../io/io.ts'
 import type { Random } from '../io/random.ts'
 import type { CheckId, CheckStatus, Millis, ServiceId } from '../model.ts'
-import type { CheckDefinition, CheckKind } from './definition.ts'
+import { type CheckDefinition, type CheckKind, runsProgram } from './definition.ts'
 
 /** A probe to start now. `run` goes back with its outcome. */
 export interface ProbeDue {
@@ -26,6 +26,8 @@ export interface CheckState {
 export const intervalMin: Millis = 1000
 /** A probe without a time limit of its own. */
 export const timeoutDefault: Millis = 10_000
+/** The same of one that runs a program. */
+export const programTimeoutDefault: Millis = 30_000
 /** A service is never deregistered for being critical sooner. */
 export const deregisterAfterMin: Millis = 60_000
 /** Bytes of output kept of a TTL check that does not say. */
@@ -98,6 +100,12 @@ export class Checks {
     life.expiresAt = now + how.ttl
     this.#update(life, status, life.lastOutput, now)
     return 'ok'
+  }
+
+  /** An alias check is as those are that it stands for; others take no result this way. */
+  aliased(id: CheckId, { status, output }: { status: CheckStatus; output: string }, now: Millis): void {
+    const life = this.#lives.get(id)
+    if (life?.definition.how.type === 'alias') this.#update(life, status, output, now)
   }
 
   /** The probes to start now. Each of them is underway from here on: its check is not due again until `finished`. */
@@ -205,7 +213,7 @@ function stateOf({ definition, status, output }: Life): CheckState {
 type Probed = Extract<CheckKind, { interval: Millis }>
 
 function isProbed(how: CheckKind): how is Probed {
-  return how.type === 'http' || how.type === 'tcp'
+  return 'interval' in how
 }
 
 function intervalOf(how: Probed): Millis {
@@ -213,10 +221,9 @@ function intervalOf(how: Probed): Millis {
 }
 
 function requestOf(how: Probed): ProbeRequest {
-  const timeout = how.timeout > 0 ? how.timeout : timeoutDefault
-  if (how.type === 'tcp') return { kind: 'tcp', target: how.target, timeout }
-  const { url, method, headers, body, tlsSkipVerify, outputMax } = how
-  return { kind: 'http', url, method, headers, body, tlsSkipVerify, timeout, outputMax }
+  const { type: kind, interval: _, ...rest } = how
+  const otherwise = runsProgram(how) ? programTimeoutDefault : timeoutDefault
+  return { kind, ...rest, timeout: how.timeout > 0 ? how.timeout : otherwise } as ProbeRequest
 }
 
 /** At most `max` bytes of UTF-8, whole characters, and Consul's note of how much there was. */

@@ -16,7 +16,7 @@ import { filterOf } from './filter.ts'
 import { encode } from './json.ts'
 import { localServices, sortedChecks, sortedServices } from './local.ts'
 import { readOptions, waiting } from './query.ts'
-import { checkRegistration, dnsWarnings, serviceRegistration } from './registration.ts'
+import { checkRegistration, dnsWarnings, remoteScriptsOff, type Scripts, serviceRegistration } from './registration.ts'
 import { checkShape, serviceShape } from './selector.ts'
 import { agentCheck, agentService, consulMember } from './shapes.ts'
 
@@ -38,7 +38,7 @@ export function agentEndpoints(surface: AgentSurface, options: HttpOptions): End
     { path: '/v1/agent/service/register', verbs: { PUT: (asked) => registerService(surface, options, asked) } },
     { path: '/v1/agent/service/deregister/', verbs: { PUT: (asked) => deregisterService(surface, asked) } },
     { path: '/v1/agent/service/', verbs: { GET: (asked) => service(surface, options, asked) } },
-    { path: '/v1/agent/check/register', verbs: { PUT: (asked) => registerCheck(surface, asked) } },
+    { path: '/v1/agent/check/register', verbs: { PUT: (asked) => registerCheck(surface, options, asked) } },
     { path: '/v1/agent/check/deregister/', verbs: { PUT: (asked) => deregisterCheck(surface, asked) } },
     { path: '/v1/agent/check/pass/', verbs: ttl('passing') },
     { path: '/v1/agent/check/warn/', verbs: ttl('warning') },
@@ -137,11 +137,15 @@ function contentHash(content: string): string {
 }
 
 async function registerService(surface: AgentSurface, options: HttpOptions, asked: Asked): Promise<Answer> {
-  const { service, checks } = serviceRegistration(parseJson(await readBody(asked.request)))
+  const { service, checks } = serviceRegistration(parseJson(await readBody(asked.request)), scriptsOf(options))
   for (const warning of dnsWarnings(service)) options.log('warn', 'agent', warning)
   const replace = /^(1|t|T|true|TRUE|True)$/.test(asked.query.get('replace-existing-checks') ?? '')
   await surface.local.registerService(service, checks, replace)
   return empty()
+}
+
+function scriptsOf({ remoteScripts }: HttpOptions): Scripts {
+  return remoteScripts === true ? 'allowed' : remoteScriptsOff
 }
 
 /** An id that is not registered is fine, as in Consul 1.8: deregistering twice is what clients do when they stop. */
@@ -151,8 +155,8 @@ async function deregisterService(surface: AgentSurface, { name }: Asked): Promis
   return empty()
 }
 
-async function registerCheck(surface: AgentSurface, asked: Asked): Promise<Answer> {
-  const check = checkRegistration(parseJson(await readBody(asked.request)))
+async function registerCheck(surface: AgentSurface, options: HttpOptions, asked: Asked): Promise<Answer> {
+  const check = checkRegistration(parseJson(await readBody(asked.request)), scriptsOf(options))
   if (check.serviceId !== '' && !localServices(surface).has(check.serviceId)) {
     throw new Refused(`ServiceID ${JSON.stringify(check.serviceId)} does not exist`)
   }
@@ -223,8 +227,8 @@ function joinFailed(reasons: string[]): Refused {
 /** None where there are no options to read. */
 function reloadEndpoint({ reload }: HttpOptions): Endpoint[] {
   if (reload === undefined) return []
-  const answer = () => {
-    reload()
+  const answer = async () => {
+    await reload()
     return empty()
   }
   return [{ path: '/v1/agent/reload', verbs: { PUT: answer } }]

@@ -10,7 +10,9 @@ export interface HttpOptions {
   random: Random
   log: Log
   /** Reads the options again, for `PUT /v1/agent/reload`. @throws Refused */
-  reload?: () => void
+  reload?: () => Promise<void>
+  /** Registrations may name programs to run (`enable_script_checks`). */
+  remoteScripts?: boolean
   /** What is logged, for `GET /v1/agent/monitor`. */
   logs?: LogFeed
   /** Every answer over several lines, as Consul does under `-dev`; otherwise only with `?pretty`. */

@@ -4,7 +4,7 @@
  */
 import { BadRequest, Refused } from '../errors.ts'
 import { outputMaxDefault } from '../health/checks.ts'
-import type { CheckDefinition, CheckKind } from '../health/definition.ts'
+import { type CheckDefinition, type CheckKind, runsProgram } from '../health/definition.ts'
 import type { CheckStatus, Millis, ServiceAddress, ServiceDefinition } from '../model.ts'
 import { Fields } from './decode.ts'
 
@@ -13,8 +13,15 @@ export interface ServiceRegistration {
   checks: CheckDefinition[]
 }
 
+/** Whether a definition may name a program to run, by where it came from; if not, the sentence to refuse it with. */
+export type Scripts = 'allowed' | { refusal: string }
+
+export const remoteScriptsOff: Scripts = {
+  refusal: "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true",
+}
+
 /** `PUT /v1/agent/service/register`. @throws BadRequest, Refused */
-export function serviceRegistration(body: unknown): ServiceRegistration {
+export function serviceRegistration(body: unknown, scripts: Scripts = remoteScriptsOff): ServiceRegistration {
   const fields = new Fields(body, '')
   const service = serviceOf(fields)
   const given = [
@@ -35,17 +42,20 @@ export function serviceRegistration(body: unknown): ServiceRegistration {
     const id = check.id || `service:${service.id}${given.length > 1 ? `:${nth + 1}` : ''}`
     return checkDefinition(check, id, check.name || `Service '${service.name}' check`, service.id)
   })
+  for (const check of checks) refuseScripts(check, scripts)
   return { service: withTaggedAddresses(service), checks }
 }
 
 /** `PUT /v1/agent/check/register`. @throws BadRequest, Refused */
-export function checkRegistration(body: unknown): CheckDefinition {
+export function checkRegistration(body: unknown, scripts: Scripts = remoteScriptsOff): CheckDefinition {
   const fields = new Fields(body, '')
   const check = checkFields(fields)
   if (check.name === '') throw new BadRequest('Missing check name')
   if (!isStatus(check.status)) throw new BadRequest('Bad check status')
   validateCheck(check)
-  return checkDefinition(check, check.id || check.name, check.name, fields.text('ServiceID'))
+  const definition = checkDefinition(check, check.id || check.name, check.name, fields.text('ServiceID'))
+  refuseScripts(definition, scripts)
+  return definition
 }
 
 /** What in a registration keeps a name out of DNS; Consul logs the same and accepts it. */
@@ -160,12 +170,19 @@ interface GivenCheck {
   name: string
   notes: string
   status: string
-  script: boolean
+  /** What to run, with its arguments; none: no script. */
+  args: string[]
   http: string
   tcp: string
+  udp: string
   grpc: string
-  docker: boolean
-  alias: boolean
+  grpcUseTls: boolean
+  docker: string
+  osService: string
+  h2ping: string
+  aliasNode: string
+  aliasService: string
+  disableRedirects: boolean
   method: string
   header: Record<string, string[]>
   body: string
@@ -185,12 +202,18 @@ function checkFields(fields: Fields): GivenCheck {
     name: fields.text('Name'),
     notes: fields.text('Notes'),
     status: fields.text('Status'),
-    script: fields.texts('ScriptArgs').length + fields.texts('Args').length > 0 || fields.text('Script') !== '',
+    args: argsOf(fields),
     http: fields.text('HTTP'),
     tcp: fields.text('TCP'),
+    udp: fields.text('UDP'),
     grpc: fields.text('GRPC'),
-    docker: fields.text('DockerContainerID') !== '',
-    alias: fields.text('AliasNode') !== '' || fields.text('AliasService') !== '',
+    grpcUseTls: fields.boolean('GRPCUseTLS'),
+    docker: fields.text('DockerContainerID'),
+    osService: fields.text('OSService'),
+    h2ping: fields.text('H2PING'),
+    aliasNode: fields.text('AliasNode'),
+    aliasService: fields.text('AliasService'),
+    disableRedirects: fields.boolean('DisableRedirects'),
     method: fields.text('Method'),
     header: fields.map('Header', (value, key) => new Fields({ [key]: value }, 'Header').texts(key)) ?? {},
     body: fields.text('Body'),
@@ -205,24 +228,31 @@ function checkFields(fields: Fields): GivenCheck {
   }
 }
 
+/** `Script`, of Consul up to 0.9, is a line for a shell: the one given for the container, else `/bin/sh`. */
+function argsOf(fields: Fields): string[] {
+  const args = [...fields.texts('ScriptArgs'), ...fields.texts('Args')]
+  const script = fields.text('Script')
+  if (args.length > 0 || script === '') return args
+  return [fields.text('Shell') || '/bin/sh', '-c', script]
+}
+
 /** Consul's rules in Consul's order, then what this version cannot run. */
 function validateCheck(check: GivenCheck): void {
   const invalid = (reason: string) => new BadRequest(`Invalid check: ${reason}`)
-  const periodic = check.script || check.http !== '' || check.tcp !== '' || check.grpc !== ''
+  const { args, http, tcp, udp, grpc, osService } = check
+  const periodic = args.length > 0 || [http, tcp, udp, grpc, osService].some((target) => target !== '')
+  const alias = check.aliasNode !== '' || check.aliasService !== ''
   if (check.interval > 0 && check.ttl > 0) throw invalid('Interval and TTL cannot both be specified')
   if (periodic && check.interval <= 0) throw invalid('Interval must be > 0 for Script, HTTP, or TCP checks')
-  if (periodic && check.alias) throw invalid('Interval cannot be set for Alias checks')
-  if (check.alias && check.ttl > 0) throw invalid('TTL must be not be set for Alias checks')
-  if (!periodic && !check.alias && check.ttl <= 0) throw invalid('TTL must be > 0 for TTL checks')
+  if (periodic && alias) throw invalid('Interval cannot be set for Alias checks')
+  if (alias && check.ttl > 0) throw invalid('TTL must be not be set for Alias checks')
+  if (check.h2ping !== '') throw invalid('H2PING checks are not supported by this version')
+  if (!periodic && !alias && check.ttl <= 0) throw invalid('TTL must be > 0 for TTL checks')
   if (check.outputMaxSize < 0) throw invalid('MaxOutputMaxSize must be positive')
-  if (check.alias) throw invalid('Alias checks are not supported by this version')
-  if (check.grpc !== '') throw invalid('GRPC checks are not supported by this version')
-  if (check.docker) throw invalid('Docker checks are not supported by this version')
-  if (check.script) {
-    throw new Refused(
-      "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true",
-    )
-  }
+}
+
+function refuseScripts({ how }: CheckDefinition, scripts: Scripts): void {
+  if (scripts !== 'allowed' && runsProgram(how)) throw new Refused(scripts.refusal)
 }
 
 function checkDefinition(check: GivenCheck, id: string, name: string, serviceId: string): CheckDefinition {
@@ -240,10 +270,14 @@ function checkDefinition(check: GivenCheck, id: string, name: string, serviceId:
   }
 }
 
+/** Where several kinds are named, the one counts that Consul's order finds first. */
 function kindOf(check: GivenCheck): CheckKind {
   const { interval, tlsSkipVerify } = check
   const timeout = Math.max(0, check.timeout)
   const outputMax = check.outputMaxSize || outputMaxDefault
+  if (check.grpc !== '') {
+    return { type: 'grpc', target: check.grpc, tls: check.grpcUseTls, tlsSkipVerify, interval, timeout }
+  }
   if (check.http !== '') {
     return {
       type: 'http',
@@ -255,10 +289,19 @@ function kindOf(check: GivenCheck): CheckKind {
       interval,
       timeout,
       outputMax,
+      ...(check.disableRedirects ? { disableRedirects: true } : {}),
     }
   }
+  if (check.ttl > 0) return { type: 'ttl', ttl: check.ttl, outputMax }
   if (check.tcp !== '') return { type: 'tcp', target: check.tcp, interval, timeout }
-  return { type: 'ttl', ttl: check.ttl, outputMax }
+  if (check.aliasNode !== '' || check.aliasService !== '') {
+    return { type: 'alias', node: check.aliasNode, service: check.aliasService }
+  }
+  const { args, docker: container } = check
+  if (args.length > 0 && container !== '') return { type: 'docker', container, args, interval, timeout, outputMax }
+  if (args.length > 0) return { type: 'script', args, interval, timeout, outputMax }
+  if (check.udp !== '') return { type: 'udp', target: check.udp, interval, timeout }
+  return { type: 'os_service', service: check.osService, interval, timeout }
 }
 
 /** '' is "not given". */

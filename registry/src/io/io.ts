@@ -106,8 +106,13 @@ export type ProbeRequest =
       tlsSkipVerify: boolean
       timeout: Millis
       outputMax: number
+      disableRedirects?: boolean
     }
-  | { kind: 'tcp'; target: string; timeout: Millis }
+  | { kind: 'tcp' | 'udp'; target: string; timeout: Millis }
+  | { kind: 'grpc'; target: string; tls: boolean; tlsSkipVerify: boolean; timeout: Millis }
+  | { kind: 'script'; args: string[]; timeout: Millis; outputMax: number }
+  | { kind: 'docker'; container: string; args: string[]; timeout: Millis; outputMax: number }
+  | { kind: 'os_service'; service: string; timeout: Millis }
 
 export interface ProbeOutcome {
   status: 'passing' | 'warning' | 'critical'

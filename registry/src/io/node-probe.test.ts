@@ -2,7 +2,10 @@ import assert from 'node:assert/strict'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import type { ProbeRequest } from './io.ts'
-import { probe } from './node-probe.ts'
+import { probe as probeWith } from './node-probe.ts'
+import { Programs } from './node-program.ts'
+
+const probe = (request: ProbeRequest) => probeWith(request, new Programs())
 
 describe('a probe', () => {
   let server: Server

@@ -1,5 +1,5 @@
 /**
- * One HTTP or TCP check, once, as Consul does it: the same defaults, the same verdicts, and output in the words of Go's
+ * One check, once, as Consul does it. HTTP and TCP are here, the other kinds in files of their own: the same defaults, the same verdicts, and output in the words of Go's
  * libraries, because people and tools read it.
  */
 import { request as httpRequest, type IncomingMessage } from 'node:http'
@@ -8,17 +8,56 @@ import { connect } from 'node:net'
 import type { Millis } from '../model.ts'
 import { parseAddress } from './address.ts'
 import type { ProbeOutcome, ProbeRequest } from './io.ts'
+import { docker } from './node-docker.ts'
+import { grpc } from './node-grpc.ts'
+import type { Programs } from './node-program.ts'
+import { udp } from './node-udp.ts'
 
 type HttpRequest = Extract<ProbeRequest, { kind: 'http' }>
 
 const redirectsMax = 10
 
-export async function probe(request: ProbeRequest): Promise<ProbeOutcome> {
+/** @param programs what runs scripts; whoever made it closes it */
+export async function probe(request: ProbeRequest, programs: Programs): Promise<ProbeOutcome> {
   try {
-    return request.kind === 'http' ? await http(request) : await tcp(request.target, request.timeout)
+    return await probed(request, programs)
   } catch (error) {
     return { status: 'critical', output: reasonOf(error) }
   }
+}
+
+function probed(request: ProbeRequest, programs: Programs): Promise<ProbeOutcome> {
+  switch (request.kind) {
+    case 'http':
+      return http(request)
+    case 'tcp':
+      return tcp(request.target, request.timeout)
+    case 'udp':
+      return udp(request.target, request.timeout, dialError)
+    case 'grpc':
+      return grpc(request, dialError)
+    case 'docker':
+      return docker(request)
+    case 'script':
+      return programs.run(request)
+    case 'os_service':
+      return osService(request, programs)
+  }
+}
+
+/** Asks systemd, the only keeper of services that we know; elsewhere the outcome says so. */
+async function osService(
+  { service, timeout }: Extract<ProbeRequest, { kind: 'os_service' }>,
+  programs: Programs,
+): Promise<ProbeOutcome> {
+  const ended = await programs.exec({ args: ['systemctl', 'is-active', '--', service], timeout, outputMax: 1024 })
+  if ('reason' in ended) {
+    const absent = ended.reason.includes('not found in $PATH')
+    const output = absent ? 'os_service checks ask systemd, and this agent has no systemctl at hand' : ended.reason
+    return { status: 'critical', output }
+  }
+  const output = `systemd unit ${service} is ${ended.output.trim() || 'unknown'}`
+  return { status: ended.code === 0 ? 'passing' : 'critical', output }
 }
 
 async function http(request: HttpRequest): Promise<ProbeOutcome> {
@@ -33,7 +72,7 @@ async function http(request: HttpRequest): Promise<ProbeOutcome> {
       const response = await ask(request, new URL(url), hop, deadline)
       const status = response.statusCode ?? 0
       const location = response.headers.location
-      if (location !== undefined && [301, 302, 303, 307, 308].includes(status)) {
+      if (location !== undefined && request.disableRedirects !== true && [301, 302, 303, 307, 308].includes(status)) {
         response.destroy()
         url = new URL(location, url).href
         if (redirects + 1 >= redirectsMax) throw new Error(`stopped after ${redirectsMax} redirects`)

@@ -9,6 +9,7 @@ import { aesGcm } from './node-cipher.ts'
 import { NodeDisk } from './node-disk.ts'
 import { type NetworkLimits, NodeNetwork } from './node-network.ts'
 import { probe } from './node-probe.ts'
+import { Programs } from './node-program.ts'
 import { Random } from './random.ts'
 
 export interface IoOptions {
@@ -50,6 +51,7 @@ export async function openIo({ dataDir, listen, log, halt, limits }: IoOptions):
     await close()
     throw error
   }
+  const programs = new Programs()
   const seed = randomBytes(16)
   return {
     clock: { now: () => performance.now(), wall: () => Date.now() },
@@ -57,12 +59,13 @@ export async function openIo({ dataDir, listen, log, halt, limits }: IoOptions):
     disk,
     network,
     cipher: aesGcm((bytes) => randomFillSync(bytes)),
-    probe,
+    probe: (request) => probe(request, programs),
     log,
     turn: () => new Promise((resolve) => setImmediate(resolve)),
     halt: stop,
     ports: network.ports,
     close: async () => {
+      programs.close()
       await network.close()
       await close()
     },

@@ -87,25 +87,82 @@ describe('registering with the agent', () => {
     ])
   })
 
+  it('takes checks of every kind, with programs where they are allowed', async () => {
+    const node = new SingleNode({ remoteScripts: true })
+    const kinds: [check: object, how: object][] = [
+      [{ Args: ['a', 'b'] }, { type: 'script', args: ['a', 'b'], timeout: 0, outputMax: 4096 }],
+      [
+        { Script: 'a | b', OutputMaxSize: 10 },
+        { type: 'script', args: ['/bin/sh', '-c', 'a | b'], outputMax: 10 },
+      ],
+      [
+        { DockerContainerID: 'c', Shell: '/bin/bash', Script: 'a' },
+        { type: 'docker', args: ['/bin/bash', '-c', 'a'] },
+      ],
+      [
+        { docker_container_id: 'c', script_args: ['a'], timeout: '5s' },
+        { type: 'docker', container: 'c', timeout: 5000 },
+      ],
+      [
+        { GRPC: 'h:1/s', GRPCUseTLS: true },
+        { type: 'grpc', target: 'h:1/s', tls: true, tlsSkipVerify: false },
+      ],
+      [{ UDP: 'h:1' }, { type: 'udp', target: 'h:1' }],
+      [{ OSService: 'sshd' }, { type: 'os_service', service: 'sshd' }],
+      [
+        { HTTP: 'http://h', DisableRedirects: true },
+        { type: 'http', disableRedirects: true },
+      ],
+      [
+        { AliasNode: 'n', Interval: undefined },
+        { type: 'alias', node: 'n', service: '' },
+      ],
+      [
+        { AliasService: 's', Interval: undefined },
+        { type: 'alias', node: '', service: 's' },
+      ],
+    ]
+    for (const [given, how] of kinds) {
+      const answer = await node.ask('PUT', register, JSON.stringify({ Name: 'w', Check: { Interval: '7s', ...given } }))
+      assert.equal(answer.status, 200, answer.text)
+      const [check] = node.surface.local.checks()
+      assert.partialDeepStrictEqual(check?.definition.how, how)
+      assert.equal(check?.result.type, (how as { type: string }).type)
+    }
+  })
+
   const refusals: [path: string, body: unknown, status: number, text: string | RegExp][] = [
     [register, { Name: 'w', Check: { Args: ['x'], Interval: '1s' } }, 500, /^Scripts are disabled on this agent/],
     [
       register,
-      { Name: 'w', Check: { AliasService: 'x' } },
-      400,
-      'Invalid check: Alias checks are not supported by this version',
-    ],
-    [
-      register,
-      { Name: 'w', Check: { GRPC: 'x', Interval: '1s' } },
-      400,
-      'Invalid check: GRPC checks are not supported by this version',
-    ],
-    [
-      register,
       { Name: 'w', Check: { DockerContainerID: 'x', Args: ['x'], Interval: '1s' } },
+      500,
+      "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true",
+    ],
+    [register, { Name: 'w', Check: { Script: 'x', Interval: '1s' } }, 500, /^Scripts are disabled on this agent from/],
+    [
+      register,
+      { Name: 'w', Check: { AliasService: 'x', Interval: '1s', TCP: 'x' } },
       400,
-      'Invalid check: Docker checks are not supported by this version',
+      'Invalid check: Interval cannot be set for Alias checks',
+    ],
+    [
+      register,
+      { Name: 'w', Check: { AliasNode: 'x', TTL: '1s' } },
+      400,
+      'Invalid check: TTL must be not be set for Alias checks',
+    ],
+    [
+      register,
+      { Name: 'w', Check: { GRPC: 'x' } },
+      400,
+      'Invalid check: Interval must be > 0 for Script, HTTP, or TCP checks',
+    ],
+    [
+      register,
+      { Name: 'w', Check: { H2PING: 'x', Interval: '1s' } },
+      400,
+      'Invalid check: H2PING checks are not supported by this version',
     ],
     [register, { Name: 'w', Kind: 'connect-proxy' }, 400, 'Kind "connect-proxy" is not supported by this version'],
     [register, { Name: 'w', Connect: { SidecarService: {} } }, 400, 'Connect is not supported by this version'],

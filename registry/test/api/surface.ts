@@ -3,6 +3,7 @@
  * the test moves. Writes apply at once; what is registered here is in the catalog at once.
  */
 import { setImmediate as turn } from 'node:timers/promises'
+import { Aliases } from '../../src/agent/aliases.ts'
 import { Deadlines } from '../../src/agent/deadlines.ts'
 import type { ElsewhereSurface } from '../../src/agent/elsewhere.ts'
 import { Events } from '../../src/agent/events.ts'
@@ -369,7 +370,9 @@ export class SingleNode {
           definition: {},
         } satisfies CheckResult,
       }))
+    const aliases = new Aliases(checks, self.node.name, (node) => self.store.nodeChecks(node).value)
     const sync = () => {
+      aliases.look(self.now, true)
       if (!self.leading) return
       for (const service of services.values()) {
         self.apply({ type: 'catalog.register', node: self.node, service, checks: [] })
