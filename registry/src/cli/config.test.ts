@@ -275,4 +275,23 @@ describe('configuration of the agent', () => {
       assert.ok(configured.help.includes(`  ${flag}`), flag)
     }
   })
+
+  it('services and checks of all files add up, and programs of theirs are off unless allowed', () => {
+    const files = {
+      '/c/a.json': '{"service":{"name":"a"},"check":{"name":"c","args":["x"],"interval":"1s"}}',
+      '/c/b.json': '{"services":[{"name":"b"}],"enable_local_script_checks":true}',
+    }
+    const { definitions, scripts, warnings } = config('-data-dir=/d -config-dir=/c', machine(files))
+    assert.deepEqual(
+      definitions.services.map(({ service }) => service.name),
+      ['a', 'b'],
+    )
+    assert.deepEqual([definitions.checks.length, scripts], [1, { files: true, remote: false }])
+    assert.deepEqual(warnings, [])
+    const remote = config('-data-dir=/d -enable-script-checks')
+    assert.deepEqual(remote.scripts, { files: true, remote: true })
+    assert.match(remote.warnings.join(), /^enable_script_checks: whoever reaches the HTTP API runs programs/)
+    const [mistake] = mistakes('-data-dir=/d -config-file=/c/a.json', machine(files))
+    assert.match(mistake ?? '', /^failed to parse \/c\/a\.json: check \("c"\): Scripts are disabled/)
+  })
 })

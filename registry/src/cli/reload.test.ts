@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { Refused } from '../errors.ts'
+import { BadRequest, Refused } from '../errors.ts'
 import type { AgentConfig, Configured } from './config.ts'
 import { logger } from './log.ts'
 import { Reload } from './reload.ts'
@@ -39,5 +39,19 @@ describe('reading the options again', () => {
     await assert.rejects(() => reload.run(), new Refused('one\ntwo'))
     logs.log('debug', 'agent', 'not at this level')
     assert.match(lines.at(-1) ?? '', /\[ERR\] agent: Failed to reload configs: one \| two$/)
+  })
+
+  it('hands on the services and checks that files define, and says what is wrong with them', async () => {
+    const definitions = { services: [], checks: [] }
+    const { logs, lines, reload } = reloading({ config: { ...config, logLevel: 'debug', definitions } })
+    const applied: unknown[] = []
+    reload.apply(async (given) => void applied.push(given))
+    await reload.run()
+    assert.deepEqual(applied, [definitions])
+    assert.deepEqual(lines.length, 1, 'they are no change that waits for the next start')
+    reload.apply(() => Promise.reject(new BadRequest('no such service')))
+    await assert.rejects(reload.run(), new Refused('no such service'))
+    logs.log('debug', 'agent', 'end')
+    assert.match(lines.at(-2) ?? '', /\[ERR\] agent: Failed to reload configs: no such service$/)
   })
 })
