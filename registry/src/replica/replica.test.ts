@@ -3,7 +3,17 @@ import { crc32 } from 'node:zlib'
 import { History } from '../../test/sim/checkers.ts'
 import { Cluster, List } from '../../test/sim/cluster.ts'
 import { quickDisk, World } from '../../test/sim/world.ts'
-import { Busy, Corrupt, LeadershipLost, NotLeader, Refused, Stopped, TooLarge, TooNew } from '../errors.ts'
+import {
+  Busy,
+  Corrupt,
+  LeadershipLost,
+  MajorityUnheard,
+  NotLeader,
+  Refused,
+  Stopped,
+  TooLarge,
+  TooNew,
+} from '../errors.ts'
 import { Bookmark, bookmarkFile } from './bookmark.ts'
 import type { ReplicaOptions } from './replica.ts'
 import { encodeFrame } from './wire.ts'
@@ -555,6 +565,60 @@ describe('a replica', () => {
         replica('b').status.configuration.servers.map(({ id }) => id),
         ['b'],
       )
+    })
+
+    describe('a change that waits for the answers of those that would be left', () => {
+      const removal = { type: 'remove', id: 'c' } as const
+      const waiting = async (seed: number) => {
+        const made = await cluster(['a', 'b', 'c'], {}, seed)
+        await made.world.runFor(1000)
+        made.world.network.partition([['a'], ['b', 'c']])
+        const change = made.replica('a').changeServers(removal)
+        change.catch(() => {})
+        await assert.rejects(made.replica('a').changeServers({ type: 'remove', id: 'b' }), Busy)
+        return { ...made, change }
+      }
+
+      it('ends when they do not come, changes nothing, and lets the next one be made', async () => {
+        const { world, nodes, replica, change } = await waiting(1)
+        await assert.rejects(
+          settled(world, change),
+          (error) => error instanceof MajorityUnheard || error instanceof NotLeader,
+        )
+        world.network.heal()
+        await until(world, () => nodes.leader() !== undefined)
+        const { name } = nodes.leader()!
+        assert.equal(replica(name).status.configuration.servers.length, 3)
+        const other = name === 'c' ? 'a' : 'c'
+        await settled(world, replica(name).changeServers({ type: 'remove', id: other }))
+      })
+
+      it('ends when its leader lets another lead', async () => {
+        const { world, nodes, replica } = await cluster(['a', 'b', 'c'])
+        await world.runFor(1000)
+        for (let at = 0; at < 5; at++) {
+          const { name } = nodes.leader()!
+          const gone = name === 'c' ? 'a' : 'c'
+          const change = replica(name).changeServers({ type: 'remove', id: gone })
+          const outcome = change.then(
+            () => 'done',
+            (error) => (error as Error).name,
+          )
+          const handed = replica(name).transferLeadership()
+          const [ended] = await settled(world, Promise.all([outcome, handed]))
+          assert.ok(['Busy', 'NotLeader', 'LeadershipLost'].includes(ended), ended)
+          await until(world, () => nodes.leader() !== undefined)
+          assert.equal(replica(nodes.leader()!.name).status.configuration.servers.length, 3)
+          await world.runFor(1000)
+        }
+      })
+
+      it('ends when its server stops', async () => {
+        const { world, replica, change } = await waiting(2)
+        const stopping = replica('a').stop()
+        await assert.rejects(settled(world, change), Stopped)
+        await settled(world, stopping)
+      })
     })
 
     it('is bootstrapped once', async () => {
