@@ -6,9 +6,9 @@
 import { BadRequest, Corrupt, Refused } from '../errors.ts'
 import { addressText, parseAddress } from '../io/address.ts'
 import type { Io } from '../io/io.ts'
-import type { Server } from '../raft/message.ts'
+import type { Configuration, Server } from '../raft/message.ts'
 import type { StateMachine } from '../replica/machine.ts'
-import { changesNothing, formerConfiguration, planRecovery, recover, recoveryWords } from '../replica/recovery.ts'
+import { formerConfiguration, isDone, planRecovery, recover, recoveryWords } from '../replica/recovery.ts'
 import { replaceFile } from './files.ts'
 import type { NodeFile } from './node-file.ts'
 
@@ -43,6 +43,7 @@ For one server that goes on alone "registry recover" does the same, and shows be
 export async function followPeersFile(io: Io, nodeFile: NodeFile, machine: StateMachine): Promise<void> {
   const bytes = await io.disk.read(file)
   if (bytes === undefined) return
+  let done: Configuration
   try {
     const listed = parsePeers(bytes)
     const former = await formerConfiguration(io)
@@ -54,14 +55,14 @@ export async function followPeersFile(io: Io, nodeFile: NodeFile, machine: State
       )
     })
     const plan = await planRecovery(io, nodeFile.id, servers)
-    if (changesNothing(plan)) {
-      io.log('info', 'raft', `${file} names the servers that are in the configuration already: nothing was changed`)
+    if (isDone(plan, nodeFile.cluster)) {
+      done = plan.former
+      io.log('info', 'raft', `${file} was followed before this start, which was cut short`)
     } else {
       io.log('warn', 'raft', `recovery: found ${file}, recovering the Raft configuration`)
       for (const line of recoveryWords(plan)) io.log('warn', 'raft', `recovery: ${line}`)
       await recover(io, machine, plan)
-      await nodeFile.keepCluster(plan.next.cluster, plan.next.servers.filter(({ voter }) => voter).length)
-      await nodeFile.flush()
+      done = plan.next
     }
   } catch (error) {
     const words = (error as Error).message
@@ -75,6 +76,9 @@ export async function followPeersFile(io: Io, nodeFile: NodeFile, machine: State
   }
   await io.disk.remove(file)
   await io.disk.syncFolder('raft')
+  // Not before the file is gone: as long as it is there, the former cluster tells whether it was followed.
+  await nodeFile.keepCluster(done.cluster, done.servers.filter(({ voter }) => voter).length)
+  await nodeFile.flush()
   io.log('info', 'raft', `deleted ${file} after it was followed`)
 }
 

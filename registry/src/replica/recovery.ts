@@ -59,9 +59,13 @@ export async function planRecovery(io: Io, self: ServerId, servers: Server[]): P
   }
 }
 
-/** The servers of the plan are those that the log says already, just as they are: there is nothing to do. */
-export function changesNothing({ former, next }: RecoveryPlan): boolean {
-  return described(former.servers) === described(next.servers)
+/**
+ * This very recovery was done on this disk, and cut short before that was noted. That the log names the same servers already
+ * says nothing: another who goes on may not have that configuration, and comes to the new cluster.
+ * @param cluster what was noted before it
+ */
+export function isDone({ former, next }: RecoveryPlan, cluster: string): boolean {
+  return former.cluster === successor(cluster, next.servers)
 }
 
 /**
