@@ -7,6 +7,7 @@
 import type { Random } from '../io/random.ts'
 import type { Address, Member, MemberStatus, Millis } from '../model.ts'
 import { combined, type Hash, hashOf, nothing } from './digest.ts'
+import { isNewer } from './incarnation.ts'
 import type { News, Standing } from './message.ts'
 
 /** A member as the table keeps it. Entries and the members in them are replaced, never changed. */
@@ -44,14 +45,14 @@ export function verdict(known: Entry | undefined, news: News): Verdict {
   const live = standing === 'alive' || standing === 'suspect'
   if (news.type === 'alive' && live && !sameAddress(member.address, news.address)) {
     // An old echo of the same process, from before it moved, is no second process.
-    const echo = news.incarnation < member.incarnation && member.tags.id === news.tags.id
+    const echo = isNewer(member.incarnation, news.incarnation) && member.tags.id === news.tags.id
     return echo ? 'stale' : 'conflict'
   }
-  if (news.incarnation < member.incarnation) return 'stale'
   if (news.incarnation === member.incarnation) {
     if (rank[news.type] > rank[standing]) return 'take'
     return news.type === 'suspect' && standing === 'suspect' ? 'confirm' : 'stale'
   }
+  if (!isNewer(news.incarnation, member.incarnation)) return 'stale'
   return news.type === 'suspect' && !live ? 'stale' : 'take'
 }
 

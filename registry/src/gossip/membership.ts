@@ -9,6 +9,7 @@ import type { Awareness } from './awareness.ts'
 import { Broadcasts } from './broadcasts.ts'
 import { type GossipConfig, suspicionTimeout, transmitLimit } from './config.ts'
 import type { Events } from './events.ts'
+import { isNewer, overruling } from './incarnation.ts'
 import { type Entry, isLive, Members, sameAddress, sameTags, verdict } from './members.ts'
 import { encodeMessage, type News, type Standing, type StateRecord } from './message.ts'
 import type { Repeats } from './repeats.ts'
@@ -98,7 +99,8 @@ export class Membership {
 
   setTags(tags: Record<string, string>): void {
     const { member, since } = this.own
-    const own = this.members.set({ ...member, tags: { ...tags }, incarnation: member.incarnation + 1 }, 'alive', since)
+    const incarnation = overruling(member.incarnation, member.incarnation) as number
+    const own = this.members.set({ ...member, tags: { ...tags }, incarnation }, 'alive', since)
     this.#events.push({ type: 'update', member: own.member })
     this.#broadcastSelf()
   }
@@ -171,7 +173,7 @@ export class Membership {
     switch (verdict(known, news)) {
       case 'stale':
         // Next time it may be no longer.
-        if (known === undefined || news.incarnation > known.member.incarnation) this.#repeats.forget()
+        if (known === undefined || isNewer(news.incarnation, known.member.incarnation)) this.#repeats.forget()
         if (known !== undefined) this.#contradict(known, news)
         return undefined
       case 'conflict':
@@ -269,7 +271,7 @@ export class Membership {
       this.#broadcast({ type: 'alive', name, incarnation, address, tags })
     }
     if ((standing !== 'left' && standing !== 'pruned') || news.type === 'left' || news.type === 'pruned') return
-    if (news.incarnation > incarnation || this.#broadcasts.has(name)) return
+    if (isNewer(news.incarnation, incarnation) || this.#broadcasts.has(name)) return
     this.#broadcast({ type: standing, name, incarnation, from: this.#name })
   }
 
@@ -317,22 +319,23 @@ export class Membership {
   #hearOfSelf(news: News, now: Millis): void {
     if (this.#leaving) return
     const { member } = this.own
+    const incarnation = overruling(member.incarnation, news.incarnation)
     if (news.type === 'alive') {
       const elsewhere = !sameAddress(news.address, member.address)
       if (elsewhere && news.tags.id !== member.tags.id) {
         this.#conflict(member, news, now)
       } else if (
-        news.incarnation > member.incarnation ||
-        (news.incarnation === member.incarnation && (elsewhere || !sameTags(news.tags, member.tags)))
+        incarnation !== undefined &&
+        (news.incarnation !== member.incarnation || elsewhere || !sameTags(news.tags, member.tags))
       ) {
         // Our former life, which got further than we have, or as far but said something else.
-        this.#overrule(news.incarnation)
+        this.#speakUp(incarnation)
       }
-    } else if (news.incarnation >= member.incarnation) {
+    } else if (incarnation !== undefined) {
       // That others could not reach us may well be our own slowness (Lifeguard).
       if (news.type === 'suspect' || news.type === 'failed') this.#awareness.change(1)
-      this.#overrule(news.incarnation)
-      this.#events.push({ type: 'refuted', name: this.#name, incarnation: this.own.member.incarnation })
+      this.#speakUp(incarnation)
+      this.#events.push({ type: 'refuted', name: this.#name, incarnation })
     } else if (!this.#broadcasts.has(this.#name)) {
       // Whoever says so has not heard of us as we are now, and our own news may have gone round before it could be
       // accepted (while our former life at another address was not yet known to be over).
@@ -340,8 +343,8 @@ export class Membership {
     }
   }
 
-  #overrule(incarnation: number): void {
-    this.members.set({ ...this.own.member, incarnation: incarnation + 1 }, 'alive', this.own.since)
+  #speakUp(incarnation: number): void {
+    this.members.set({ ...this.own.member, incarnation }, 'alive', this.own.since)
     this.#broadcastSelf()
   }
 

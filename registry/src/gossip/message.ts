@@ -20,6 +20,7 @@ import { crc32 } from 'node:zlib'
 import type { Address, Coordinate, Millis, UserEvent } from '../model.ts'
 import type { Hash } from './digest.ts'
 import { byteLength, isName, Malformed, nameLengthMax, Reader, tagsMax, textLengthMax, Writer } from './fields.ts'
+import { incarnations } from './incarnation.ts'
 import type { Texts } from './texts.ts'
 import { readUserEvent, readUserEvents, type UserEventState, writeUserEvent, writeUserEvents } from './user-event.ts'
 
@@ -30,7 +31,7 @@ export const datagramLengthMax = 1_400
 /** One member's name, address and tags, encoded: must ride on a ping. Serf allows 512 bytes of tags. */
 export const recordLengthMax = 1_100
 const recordsMax = 100_000
-const incarnationMax = 2 ** 48
+const incarnationMax = incarnations - 1
 const hashMax = 0xffff_ffff
 const ageSecondsMax = 2 ** 40
 const headerLength = 7

@@ -302,8 +302,8 @@ export const bugs: readonly SeededBug[] = [
     edits: [
       {
         file: 'gossip/membership.ts',
-        find: "{ ...this.own.member, incarnation: incarnation + 1 }, 'alive', this.own.since",
-        replace: "{ ...this.own.member, incarnation }, 'alive', this.own.since",
+        find: "{ ...this.own.member, incarnation }, 'alive', this.own.since",
+        replace: "{ ...this.own.member, incarnation: incarnation - 1 }, 'alive', this.own.since",
       },
     ],
   },
