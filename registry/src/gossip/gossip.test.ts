@@ -3,6 +3,8 @@ import { Pool, type Process } from '../../test/gossip/pool.ts'
 import { addressOf, alive, all, record, Wire } from '../../test/gossip/wire.ts'
 import { BadRequest } from '../errors.ts'
 import { addressText } from '../io/address.ts'
+import { Random } from '../io/random.ts'
+import type { Member } from '../model.ts'
 import { origin } from './coordinate.ts'
 import { lanConfig, wanConfig } from './gossip.ts'
 
@@ -13,6 +15,8 @@ const story = (process: Process) =>
   process.events.flatMap(({ event }) => ('member' in event ? [`${event.type} ${event.member.name}`] : []))
 
 const eventsOf = (process: Process, type: string) => process.events.filter(({ event }) => event.type === type)
+
+const lives = ({ status }: Member) => status === 'alive'
 
 const status = (process: Process, name: string) => process.gossip.get(name)?.status
 
@@ -164,8 +168,9 @@ describe('joining a pool', () => {
       ['b', 'c', 'd', 'e'].map((name) => wire.gossip.get(name)?.status),
       ['alive', 'failed', 'left', undefined],
     )
-    wire.run(2 * 60_000)
-    const { records: ours } = all(wire.run(60_000), 'state')[0]!
+    wire.run(3 * 60_000)
+    wire.hearFrame({ type: 'state', sequence: 5, reply: false, more: false, from: 'b', records: records.slice(0, 1) })
+    const { records: ours } = all(wire.sent(), 'state')[0]!
     assert.ok(ours.find(({ name }) => name === 'c')!.age > day)
   })
 
@@ -284,6 +289,54 @@ describe('failing and coming back', () => {
     pool.until(() => pool.converged(), 60_000)
   })
 
+  it('two halves of sixty find each other again by themselves', () => {
+    const pool = new Pool(8)
+    const all = pool.startJoined(60)
+    pool.until(() => pool.converged(), 60_000)
+    pool.partition(all.slice(0, 30), all.slice(30))
+    pool.until(() => [0, 30].every((half) => all[half]!.gossip.members().filter(lives).length === 30), 5 * 60_000)
+    pool.run(60_000)
+    pool.heal()
+    const took = pool.until(() => pool.converged(), 60_000)
+    assert.ok(took <= 20_000, `${took}`)
+  })
+
+  it('two members come back each at the address of the other', () => {
+    for (const wait of [0, 3_000, 60_000]) {
+      const pool = new Pool(5)
+      const [a, b, c] = pool.startJoined(5)
+      pool.until(() => pool.converged(), 2_000)
+      for (const process of [b!, c!]) pool.stop(process)
+      pool.run(wait)
+      const again = [
+        pool.start('m2', { address: c!.address, tags: b!.gossip.self.tags }),
+        pool.start('m3', { address: b!.address, tags: c!.gossip.self.tags }),
+      ]
+      for (const process of again) pool.join(process, a!)
+      const took = pool.until(() => pool.converged(), 40_000)
+      assert.ok(took <= 20_000, `${took}`)
+      assert.deepEqual(a!.gossip.get('m2')?.address, c!.address)
+      assert.deepEqual(a!.gossip.get('m3')?.address, b!.address)
+      for (const process of again) assert.deepEqual(eventsOf(process, 'joinFailed'), [])
+    }
+  })
+
+  it('one comes back elsewhere while a newcomer takes its address', () => {
+    for (const wait of [0, 3_000, 60_000]) {
+      const pool = new Pool(5)
+      const [a, b] = pool.startJoined(5)
+      pool.until(() => pool.converged(), 2_000)
+      pool.stop(b!)
+      pool.run(wait)
+      const newcomer = pool.start('newcomer', { address: b!.address })
+      const again = pool.start('m2', { tags: b!.gossip.self.tags })
+      for (const process of [newcomer, again]) pool.join(process, a!)
+      pool.until(() => pool.converged(), 40_000)
+      assert.deepEqual(a!.gossip.get('m2')?.address, again.address)
+      assert.deepEqual(a!.gossip.get('newcomer')?.address, newcomer.address)
+    }
+  })
+
   it('a failed member is greeted with what we think of it, and overrules that in its answer', () => {
     const wire = new Wire()
     wire.meet('b')
@@ -322,7 +375,7 @@ describe('failing and coming back', () => {
     assert.deepEqual([told?.incarnation, told?.tags], [5, { id: 'b-1' }])
   })
 
-  it('strangers are asked for their state, one in ten seconds', () => {
+  it('strangers are asked whether they know anything, one in ten seconds', () => {
     const wire = new Wire()
     for (const from of ['b', 'c', 'd']) {
       wire.hear({ type: 'ping', sequence: 5, target: 'me', from, address: addressOf(from) })
@@ -334,7 +387,7 @@ describe('failing and coming back', () => {
     )
     wire.run(10_000)
     wire.hear({ type: 'ping', sequence: 5, target: 'me', from: 'c', address: addressOf('c') })
-    assert.equal(all(wire.sent(), 'state').length, 1)
+    assert.equal(all(wire.sent(), 'digest').length, 1)
   })
 
   it('who missed that a member left is told when it says otherwise', () => {
@@ -756,6 +809,54 @@ describe('a pool under strain', () => {
     }
     assert.ok(counts.ping >= 299 && counts.ping <= 300, `${counts.ping}`)
     assert.ok(counts.digest >= 1 && counts.digest <= 3, `${counts.digest}`)
+  })
+
+  it('a process that stood still for ten minutes is back within seconds, and has accused nobody', () => {
+    const pool = new Pool(3)
+    const [a, , c] = pool.startJoined(5)
+    pool.until(() => pool.converged(), 2_000)
+    pool.pause(c!)
+    pool.run(10 * 60_000)
+    assert.equal(status(a!, 'm3'), 'failed')
+    pool.resume(c!)
+    const took = pool.until(() => pool.converged(), 10_000)
+    assert.ok(took <= 2_000, `${took}`)
+    pool.run(60_000)
+    assert.deepEqual([eventsOf(c!, 'failed'), eventsOf(c!, 'suspect')], [[], []])
+    assert.equal(c!.gossip.health, 0)
+  })
+
+  it('a clock that stands still, or goes back, stops us and harms nobody', () => {
+    const wire = new Wire()
+    wire.meet('b', 'c')
+    for (const clock of [wire.now, wire.now - 3_600_000]) {
+      for (let tick = 0; tick < 1_000; tick++) {
+        wire.gossip.tick(clock)
+        wire.gossip.receive(new Uint8Array(3), clock)
+      }
+    }
+    assert.ok(wire.sent().length <= 6)
+    assert.ok(!wire.story.some((line) => line.startsWith('suspect') || line.startsWith('failed')))
+    wire.run(2_500)
+    assert.ok(wire.story.some((line) => line.startsWith('suspect')))
+  })
+
+  it('numbers of messages go round: nothing happens when they begin anew', () => {
+    class AlmostRound extends Random {
+      override word(): number {
+        return 0xffff_fffa
+      }
+    }
+    const wire = new Wire({ random: new AlmostRound(1) })
+    wire.meet('b', 'c')
+    const numbers: number[] = []
+    for (let ping = 0; ping < 20; ping++) {
+      const { message } = wire.runUntil('ping')
+      numbers.push(message.sequence)
+      wire.hear({ type: 'ack', sequence: message.sequence, from: message.target })
+    }
+    assert.ok(numbers.some((number) => number > 0xffff_fff0) && numbers.some((number) => number < 100))
+    assert.ok(!wire.story.some((line) => line.startsWith('suspect')))
   })
 
   it('the WAN pool takes its time', () => {

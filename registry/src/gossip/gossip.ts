@@ -245,7 +245,7 @@ export class Gossip {
   tick(now: Millis): void {
     // The first tick is late for reasons of its own: a start reads disks.
     const gap = now - (this.#lastTick ?? now)
-    this.#lastTick = now
+    this.#lastTick = Math.max(now, this.#lastTick ?? now)
     if (gap > Math.max(this.#config.probeInterval, breath)) this.stall(gap)
     this.#advance(now)
     this.#states.expire(this.#now)
@@ -436,14 +436,22 @@ export class Gossip {
     this.#membership.left()
   }
 
-  /** A datagram takes along as much news as fits; a frame only what concerns its receiver. */
+  /**
+   * A datagram takes along as much news as fits; a frame only what concerns its receiver. Where somebody only says that a
+   * member is goes the bare message: a forged request must not make us flood its victim.
+   */
   #send(outgoing: Outgoing | undefined, ping?: number): void {
     if (outgoing === undefined) return
     const { via, to, message, about } = outgoing
+    const hearsay = about !== undefined && !this.#knows(about, to)
     // Bad news first: the answer to the ping behind it then brings the refutation along.
-    const parts = [...(about === undefined ? [] : this.#membership.badNews(about)), encodeMessage(message)]
+    const parts = [...(about === undefined || hearsay ? [] : this.#membership.badNews(about)), encodeMessage(message)]
     if (via === 'frame') {
       this.#outbox.frame(to, packet(parts))
+      return
+    }
+    if (hearsay) {
+      this.#outbox.datagram(to, packet(parts), ping)
       return
     }
     let room = datagramRoom

@@ -70,6 +70,8 @@ export class Prober {
   readonly #awareness: Awareness
   readonly #random: Random
   #order: string[] = []
+  /** Who comes later in this round. */
+  readonly #waiting = new Set<string>()
   #next = 0
   #nextRound: Millis
   #probe: Probe | undefined
@@ -96,10 +98,11 @@ export class Prober {
 
   /** A new member gets a random place, so that the time until its first probe is bounded and on average short (§4.3). */
   joined(name: string): void {
-    if (this.#order.includes(name, this.#next)) return
+    if (this.#waiting.has(name)) return
     const place = this.#random.between(0, this.#order.length)
     this.#order.splice(place, 0, name)
     if (place < this.#next) this.#next++
+    else this.#waiting.add(name)
   }
 
   /** @param self our name and address, as they go into pings */
@@ -220,7 +223,9 @@ export class Prober {
   #choose(self: string) {
     for (let wrapped = 0; wrapped < 2; wrapped++) {
       while (this.#next < this.#order.length) {
-        const entry = this.#members.entry(this.#order[this.#next++] as string)
+        const name = this.#order[this.#next++] as string
+        this.#waiting.delete(name)
+        const entry = this.#members.entry(name)
         if (entry !== undefined && isLive(entry) && entry.member.name !== self) return entry.member
       }
       const names: string[] = []
@@ -228,6 +233,7 @@ export class Prober {
         if (isLive(entry) && entry.member.name !== self) names.push(entry.member.name)
       }
       this.#order = this.#random.shuffle(names)
+      for (const name of names) this.#waiting.add(name)
       this.#next = 0
     }
     return undefined

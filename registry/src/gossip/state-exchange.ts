@@ -81,7 +81,7 @@ export class StateExchange {
   meet(name: string, address: Address, now: Millis): void {
     if (now < this.#nextMeeting || this.#membership.members.entry(name) !== undefined) return
     this.#nextMeeting = now + this.#config.exchangeTimeout
-    this.#begin({ type: 'reconnect' }, address, now)
+    this.#compare({ type: 'reconnect' }, address, now)
   }
 
   /** What news did to a member. It takes part now, and is to be probed. */
@@ -156,7 +156,7 @@ export class StateExchange {
       return
     }
     const exchange = this.#exchanges.get(sequence)
-    if (exchange?.purpose.type !== 'sync') return
+    if (exchange?.purpose.type !== 'sync' && exchange?.purpose.type !== 'reconnect') return
     const ours = this.#digest
     if (ours[0] === theirs[0] && ours[1] === theirs[1]) this.#exchanges.end(sequence)
     else for (const bytes of this.#state(sequence, false, now)) this.#outbox.frame(exchange.address, bytes)
@@ -174,11 +174,7 @@ export class StateExchange {
     const [partner] = this.#membership.pick(1, (entry) => entry.standing === 'alive')
     if (partner === undefined) return
     // Nearly always both know the same already; then that is all there is to say.
-    const { address } = partner
-    const sequence = this.#prober.nextSequence()
-    const until = now + this.#config.exchangeTimeout
-    this.#exchanges.begin(sequence, { purpose: { type: 'sync' }, address, until })
-    this.#outbox.frame(address, this.#digestFrame(sequence, false))
+    this.#compare({ type: 'sync' }, partner.address, now)
   }
 
   /** Serf: a healed partition merges by itself. By chance, so that a large pool does not storm its few failed members. */
@@ -188,17 +184,31 @@ export class StateExchange {
     const { members } = this.#membership
     if (!this.#random.chance(members.count('failed') / members.live)) return
     const [target] = this.#membership.pick(1, (entry) => entry.standing === 'failed')
-    if (target !== undefined) this.#begin({ type: 'reconnect' }, target.address, now)
+    if (target !== undefined) this.#compare({ type: 'reconnect' }, target.address, now)
   }
 
   #pushPullInterval(): Millis {
     return pushPullScaled(this.#config.pushPullInterval, this.#membership.members.live)
   }
 
+  /**
+   * Asks first whether the other side knows anything else. Where a stranger said that a member is, or where one was that has
+   * failed, anything may listen by now: it gets a few bytes, and the table only when it answers like a member.
+   */
+  #compare(purpose: Purpose, address: Address, now: Millis): void {
+    this.#outbox.frame(address, this.#digestFrame(this.#expect(purpose, address, now), false))
+  }
+
   #begin(purpose: Purpose, address: Address, now: Millis): void {
+    const sequence = this.#expect(purpose, address, now)
+    for (const bytes of this.#state(sequence, false, now)) this.#outbox.frame(address, bytes)
+  }
+
+  /** The number of the answer. */
+  #expect(purpose: Purpose, address: Address, now: Millis): number {
     const sequence = this.#prober.nextSequence()
     this.#exchanges.begin(sequence, { purpose, address, until: now + this.#config.exchangeTimeout })
-    for (const bytes of this.#state(sequence, false, now)) this.#outbox.frame(address, bytes)
+    return sequence
   }
 
   #joined(attempt: number, address: Address): void {

@@ -159,6 +159,28 @@ describe('SWIM', () => {
     assert.ok(pool.largestDatagram > 1_000 && pool.largestDatagram <= 1_400, `${pool.largestDatagram}`)
   })
 
+  it('§4.1 datagrams stay below 1,400 bytes with the longest names there can be, whatever is said', () => {
+    const long = (letter: string) => ({ host: letter.repeat(255), port: 65_535 })
+    const wire = new Wire({ name: 'm'.repeat(255), address: long('m') })
+    for (const letter of ['b', 'c', 'd', 'e']) {
+      wire.hear(alive(letter.repeat(255), 2 ** 47 - 1, { address: long(letter) }))
+    }
+    for (const letter of ['b', 'c']) {
+      wire.hear({ type: 'suspect', name: letter.repeat(255), incarnation: 2 ** 47 - 1, from: 'x'.repeat(255) })
+    }
+    const [b, c] = ['b'.repeat(255), 'c'.repeat(255)]
+    const request = { type: 'pingRequest', sequence: 2 ** 53 - 1, target: c, targetAddress: long('c') } as const
+    wire.hear({ ...request, from: b, address: long('b') })
+    const lengths: number[] = []
+    for (let tick = 0; tick < 100; tick++) {
+      wire.now += 100
+      wire.gossip.tick(wire.now)
+      lengths.push(...wire.gossip.ready().datagrams.map(({ bytes }) => bytes.length))
+    }
+    // Encryption takes 32 bytes more.
+    assert.ok(Math.max(...lengths) <= 1_400 - 32 && Math.max(...lengths) > 1_300, `${Math.max(...lengths)}`)
+  })
+
   it('§4.2 who fails a probe is suspected first, and takes part for now', () => {
     const wire = new Wire()
     wire.meet('b', 'c')
@@ -180,6 +202,21 @@ describe('SWIM', () => {
     assert.equal(wire.gossip.get('b')?.status, 'failed')
     assert.deepEqual(all(sent, 'failed')[0], { type: 'failed', name: 'b', incarnation: 1, from: 'me' })
     assert.deepEqual(wire.story.slice(1), ['join b', 'suspect b', 'failed b'])
+  })
+
+  it('§4.2 the dead are gossiped to for half a minute, in case that they are not', () => {
+    const wire = new Wire()
+    wire.meet('b')
+    wire.hear({ type: 'failed', name: 'b', incarnation: 1, from: 'x' })
+    const told = (span: number, name: string) => {
+      // It is the only one who could be told; pings to the failed begin with what we think of them.
+      wire.hear(alive(name, 1, { address: addressOf('b') }), { type: 'left', name, incarnation: 1, from: name })
+      const sent = wire.run(span).filter(({ messages }) => messages[0]?.type !== 'failed')
+      return sent.some(({ to, via }) => via === 'datagram' && to?.host === addressOf('b').host)
+    }
+    assert.equal(told(1_000, 'c'), true)
+    wire.run(lanConfig.gossipToFailed)
+    assert.equal(told(5_000, 'd'), false)
   })
 
   it('§4.2 a suspect that speaks up with a higher incarnation is alive again', () => {
@@ -233,6 +270,18 @@ describe('SWIM', () => {
       assert.equal(new Set(pinged.slice(start, start + 8)).size, 8)
     }
     assert.equal(new Set(rounds).size, rounds.length)
+  })
+
+  it('§4.3 between two pings of a member there are less than two rounds: a death is noticed in bounded time', () => {
+    const wire = new Wire()
+    const pool = names(8)
+    wire.meet(...pool)
+    const pinged = answerAll(wire, 300_000).flatMap((message) => (message.type === 'ping' ? [message.target] : []))
+    for (const name of pool) {
+      const places = pinged.flatMap((target, place) => (target === name ? [place] : []))
+      const gaps = places.slice(1).map((place, before) => place - (places[before] as number))
+      assert.ok(Math.max(...gaps) <= 2 * pool.length - 1, `${name}: ${gaps}`)
+    }
   })
 
   it('§4.3 a newcomer is pinged within two rounds', () => {
