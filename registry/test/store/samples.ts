@@ -287,6 +287,25 @@ export const sessionCommand: fc.Arbitrary<Command> = fc.oneof(
   },
 )
 
+export const queryCommand: fc.Arbitrary<Command> = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: fc
+      .record({
+        id: sessionNumber,
+        name: fc.constantFrom('', 'a', 'A', 'ab', sessionUuid(1)),
+        session: fc.constantFrom('', '', sessionUuid(0), sessionUuid(1), 'x'),
+        type: fc.constantFrom('', '', 'name_prefix_match'),
+        create: fc.boolean(),
+      })
+      .map(({ create, type, ...rest }) => {
+        const template = { type, regexp: '', removeEmptyTags: false }
+        return { type: 'query.set' as const, query: { ...preparedQuery('', { template }), ...rest }, create }
+      }),
+  },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('query.delete' as const), id: sessionNumber }) },
+)
+
 export const coordinateCommand: fc.Arbitrary<Command> = fc.record({
   type: fc.constant('coordinates.update' as const),
   updates: fc.array(
@@ -372,6 +391,7 @@ export const anyCommand: fc.Arbitrary<Command> = fc.oneof(
   sessionCommand,
   sessionCommand,
   coordinateCommand,
+  queryCommand,
 )
 
 export interface Question {
