@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { type End, settle, Wires } from '../../test/agents/wires.ts'
+import { check, node, preparedQuery, service } from '../../test/store/samples.ts'
 import { Busy, DatacenterLost, LeadershipLost, NoPath } from '../errors.ts'
 import { Random } from '../io/random.ts'
 import type { Address, Member } from '../model.ts'
-import { encodeCommand, Store } from '../store/store.ts'
+import { type Command, encodeCommand } from '../store/command.ts'
+import { Store } from '../store/store.ts'
 import type { Travelled, Travelling } from './elsewhere.ts'
 import { Queries } from './queries.ts'
 import { Remote } from './remote.ts'
@@ -214,6 +216,29 @@ describe('another datacenter', () => {
     remote('s21').answerWith(async () => ({ status: 204, headers: {}, body: new Uint8Array() }))
     await wires.pass(8_000)
     assert.equal((await remote('s11').http('dc2', request('GET'), 0)).status, 204)
+  })
+
+  it('executes prepared queries of ours for its instances, and its own by name, asked through whatever agent', async () => {
+    const { remote, stores } = world()
+    const store = stores.get('s21')!
+    const apply = (command: Command) => store.apply(store.index + 1, encodeCommand(command))
+    // More than one part of an answer holds.
+    const output = 'x'.repeat(300_000)
+    const checks = [check('c', { output })]
+    apply({ type: 'catalog.register', node: node('n1', { datacenter: 'dc2' }), service: service('web'), checks })
+    apply({ type: 'query.set', query: preparedQuery('there', { dns: { ttl: '5s' } }), create: true })
+    const asked = { near: '', ip: '', agent: 'a', limit: 0, connect: false }
+    for (const name of ['s11', 'c1']) {
+      const { service: wanted } = preparedQuery('ours')
+      const found = await remote(name).query('dc2', { service: wanted, limit: 1, connect: false }, 1_000)
+      assert.deepEqual([found?.datacenter, found?.instances.length], ['dc2', 1])
+      assert.equal(found?.instances[0]?.checks[0]?.output, output)
+      const named = await remote(name).query('dc2', { name: 'THERE', asked }, 1_000)
+      assert.deepEqual([named?.ttl, named?.service, named?.instances.length], ['5s', 'web', 1])
+      assert.equal(await remote(name).query('dc2', { name: 'nowhere', asked }, 1_000), undefined)
+      await assert.rejects(remote(name).query('dc9', { name: 'there', asked }, 1_000), NoPath)
+      await assert.rejects(remote(name).query('dc2', { service: {} } as never, 1_000), { name: 'BadRequest' })
+    }
   })
 
   it('whose address is another datacenter’s by now does nothing for us', async () => {

@@ -70,6 +70,32 @@ describe('npm consul', () => {
     await assert.rejects(consul.session.destroy('abc'), /UUID must be 36 characters/)
   })
 
+  it('makes, lists, changes, executes, explains and destroys prepared queries', async () => {
+    await consul.agent.service.register({ name: 'pq', id: 'pq1', tags: ['v1'], port: 80 })
+    const { ID: id } = (await consul.query.create({ name: 'find', service: { service: 'pq' } } as never)) as {
+      ID: string
+    }
+    assert.deepEqual(
+      ((await consul.query.list()) as { ID: string }[]).map(({ ID }) => ID),
+      [id],
+    )
+    await consul.query.update({
+      query: id,
+      name: 'find',
+      service: { service: 'pq', onlypassing: true, tags: ['v1'] },
+    } as never)
+    const made = (await consul.query.get(id)) as { Name: string; Service: { OnlyPassing: boolean; Tags: string[] } }
+    assert.deepEqual([made.Name, made.Service.OnlyPassing, made.Service.Tags], ['find', true, ['v1']])
+    const found = (await consul.query.execute('find')) as { Nodes: { Service: { ID: string } }[]; Datacenter: string }
+    assert.deepEqual([found.Nodes.map(({ Service }) => Service.ID), found.Datacenter], [['pq1'], 'dc1'])
+    // The library takes the first of a list, and Consul gives none.
+    assert.equal(await consul.query.explain('find'), undefined)
+    await (consul.query as unknown as { destroy(id: string): Promise<void> }).destroy(id)
+    assert.deepEqual(await consul.query.list(), [])
+    await assert.rejects(consul.query.execute('find'), /not found/i)
+    await consul.agent.service.deregister('pq1')
+  })
+
   it('takes a lock, waits for it to be let go, and takes it then', async () => {
     const session = async () => (await consul.session.create({ lockdelay: '0s' })).ID
     const [first, second] = [await session(), await session()]
