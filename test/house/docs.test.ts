@@ -13,6 +13,7 @@ const pages = [
   'docs/bug-classes.md',
   'docs/compatibility.md',
   'docs/encryption.md',
+  'docs/gossip.md',
   'docs/measurements.md',
 ]
 
