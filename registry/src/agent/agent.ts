@@ -102,7 +102,7 @@ export class Agent implements AgentSurface {
       ...options,
       reserved: options.server ? consulServiceId : undefined,
       node: options.name,
-      nodeChecks: (node) => store.nodeChecks(node).value,
+      catalog: (node) => store.node(node).value,
     })
     const keyrings = await openKeyrings(io, options)
     if (options.server) await followPeersFile(io, nodeFile, new Store())

@@ -213,7 +213,8 @@ describe('alias checks', () => {
     await local.deregisterCheck('disk')
     await local.deregisterService('db')
     local.tick(300)
-    assert.deepEqual(outputs(), ['No checks found.', 'All checks passing.'])
+    const gone = 'Service db could not be found on node '
+    assert.deepEqual(outputs(), [gone, failing('w', gone)])
   })
 
   it('follow a node, and a service of it, by what the catalog has of it', async () => {
@@ -222,17 +223,19 @@ describe('alias checks', () => {
       { id: 'serfHealth', name: 'Serf Health Status', status: 'passing', output: '', serviceId: '' },
       { id: 'w', name: 'w', status: 'warning', output: 'hot', serviceId: 'web' },
     ]
-    const nodeChecks = (name: string) => (name === 'n2' ? rows : []) as never
-    const local = await open(noDefinitions, { node: 'n1', nodeChecks })
+    const catalog = (name: string) => (name === 'n2' ? { services: [{ id: 'web' }], checks: rows } : undefined)
+    const local = await open(noDefinitions, { node: 'n1', catalog })
     await local.registerCheck(check('n', '', { type: 'alias', node: 'n2', service: '' }))
     await local.registerCheck(check('s', '', { type: 'alias', node: 'n2', service: 'web' }))
     await local.registerCheck(check('u', '', { type: 'alias', node: 'n3', service: 'web' }))
+    await local.registerCheck(check('d', '', { type: 'alias', node: 'n2', service: 'db' }))
     await pass(local, 1.2)
     const statuses = () => local.checks().map(({ result }) => `${result.status} ${result.output}`)
     assert.deepEqual(statuses(), [
       'passing All checks passing.',
       'warning Aliased check "w" failing: hot',
-      'passing No checks found.',
+      'critical Node n3 could not be found',
+      'critical Service db could not be found on node n2',
     ])
     rows[0]!.status = 'critical'
     await pass(local, 1.2)

@@ -6,18 +6,9 @@ import { BadRequest, Corrupt, NotFound } from '../errors.ts'
 import { Checks } from '../health/checks.ts'
 import { type CheckDefinition, runsProgram } from '../health/definition.ts'
 import type { Io, ProbeOutcome, ProbeRequest } from '../io/io.ts'
-import type {
-  Check,
-  CheckId,
-  CheckResult,
-  CheckStatus,
-  Millis,
-  NodeName,
-  ServiceDefinition,
-  ServiceId,
-} from '../model.ts'
+import type { CheckId, CheckResult, CheckStatus, Millis, NodeName, ServiceDefinition, ServiceId } from '../model.ts'
 import { serfHealthId } from '../model.ts'
-import { Aliases } from './aliases.ts'
+import { Aliases, type AliasSources } from './aliases.ts'
 import { type Definitions, noDefinitions, noScripts, type ScriptRules } from './definitions.ts'
 import { loadJson, saveJson } from './files.ts'
 import { isCheck, isService } from './kept-registration.ts'
@@ -36,9 +27,9 @@ export interface LocalOptions {
   /** What the configuration defines. */
   definitions?: Definitions
   scripts?: ScriptRules
-  /** The name of this node, and what the catalog has of a node's checks: for alias checks. */
+  /** The name of this node, and what the catalog has of a node: for alias checks. */
   node?: NodeName
-  nodeChecks?: (node: NodeName) => Check[]
+  catalog?: AliasSources['node']
 }
 
 /** An alias of an alias of an alias … is followed this far at once; the rest comes with the next tick. */
@@ -76,7 +67,10 @@ export class Local implements LocalSurface {
     this.#io = io
     this.#onChange = onChange
     this.#checks = new Checks(io.random)
-    this.#aliases = new Aliases(this.#checks, options.node ?? '', options.nodeChecks ?? (() => []))
+    this.#aliases = new Aliases(this.#checks, options.node ?? '', {
+      hasService: (id) => this.#services.has(id),
+      node: options.catalog ?? (() => undefined),
+    })
     this.#lastLook = io.clock.now()
     this.#nextExpiry = this.#lastLook + expiryInterval
   }

@@ -1,5 +1,5 @@
 /** What an alias check says: the worst of the checks it stands for. As Consul 1.8 (`agent/checks/alias.go`) words it. */
-import type { CheckId, CheckStatus, ServiceId } from '../model.ts'
+import type { CheckId, CheckStatus, NodeName, ServiceId } from '../model.ts'
 
 /** Of a check what an alias looks at. */
 export interface Aliasable {
@@ -12,18 +12,28 @@ export interface Aliasable {
   serviceId: ServiceId
 }
 
+/** What an alias stands for: a service of a node; '' is the node alone. */
+export interface AliasTarget {
+  node: NodeName
+  service: ServiceId
+  /** The service is registered there, with checks or without. */
+  exists: boolean
+}
+
 /**
  * Checks of the service count and those of its node: where the node is ill the service is not well.
  * Differs from Consul: the alias itself does not count. As a check of the node it would be critical for ever because it
  * began so.
  * @param checks all of one node, in any order
- * @param service '' for the node alone
  */
 export function aliasResult(
   checks: Iterable<Aliasable>,
-  service: ServiceId,
+  { node, service, exists }: AliasTarget,
   self: CheckId | undefined,
 ): { status: CheckStatus; output: string } {
+  if (service !== '' && !exists) {
+    return { status: 'critical', output: `Service ${service} could not be found on node ${node}` }
+  }
   let worst: Aliasable | undefined
   let any = false
   for (const check of checks) {

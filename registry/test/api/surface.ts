@@ -370,7 +370,10 @@ export class SingleNode {
           definition: {},
         } satisfies CheckResult,
       }))
-    const aliases = new Aliases(checks, self.node.name, (node) => self.store.nodeChecks(node).value)
+    const aliases = new Aliases(checks, self.node.name, {
+      hasService: (id) => services.has(id),
+      node: (node) => self.store.node(node).value,
+    })
     const sync = () => {
       aliases.look(self.now, true)
       if (!self.leading) return
