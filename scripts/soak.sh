@@ -7,6 +7,8 @@
 #   scripts/soak.sh gossip [SEEDS]    random trouble among members (default 2,000)
 #   scripts/soak.sh swarm [MINUTES]    a thousand members: crashes, what each sends, and so many minutes of loss and pauses (default 60)
 #   scripts/soak.sh fuzz-gossip [N]    so many packets that nobody should send (default 10,000,000)
+#   scripts/soak.sh fuzz-http [N]      so many connections with requests that nobody should send, 2.5 on each (default 400,000)
+#   scripts/soak.sh idle [N]           so many idle connections to one agent (default 10,000)
 #   scripts/soak.sh processes [N]     the tests of whole processes, N times over (default 10)
 #   scripts/soak.sh faults [SECONDS]   three processes with a fault proxy between them, their history checked (default 600)
 #   scripts/soak.sh cuts [N]           one of three Docker hosts cut off and healed, N times over (default 20; as root)
@@ -36,6 +38,12 @@ soak() {
       node scripts/swarm.ts --minutes "${count:-60}" --loss 0,0.05,0.1,0.2 --pause 2000
       ;;
     fuzz-gossip) FUZZ=${count:-10000000} mocha registry/src/gossip/fuzz.test.ts ;;
+    fuzz-http) FUZZ=${count:-400000} SEED=${SEED:-$RANDOM} mocha --require ./test/setup.ts registry/test/api/fuzz-http.test.ts ;;
+    idle)
+      # Both ends are in one process.
+      ulimit -n "$(ulimit -Hn)"
+      IDLE=${count:-10000} mocha --require ./test/setup.ts registry/test/api/transport.test.ts --grep 'idle connections'
+      ;;
     processes)
       for ((run = 1; run <= ${count:-10}; run++)); do
         echo "-- run $run"
@@ -55,7 +63,7 @@ soak() {
       ;;
     all) for each in raft sim agents gossip processes faults properties; do soak "$each"; done ;;
     *)
-      echo "scripts/soak.sh: expected raft, sim, agents, gossip, swarm, fuzz-gossip, processes, faults, cuts, explore, seeded, properties or all, received \"$name\"" >&2
+      echo "scripts/soak.sh: expected raft, sim, agents, gossip, swarm, fuzz-gossip, fuzz-http, idle, processes, faults, cuts, explore, seeded, properties or all, received \"$name\"" >&2
       exit 2
       ;;
   esac

@@ -130,6 +130,9 @@ export async function serve(
     if (announced <= bodyBytesMax || incoming.url?.startsWith('/v1/snapshot')) outgoing.writeContinue()
     server.emit('request', incoming, outgoing)
   })
+  server.on('checkExpectation', (_incoming: IncomingMessage, outgoing: ServerResponse) => {
+    outgoing.writeHead(417, { 'Content-Length': '0', Connection: 'close' }).end()
+  })
   const refused = new WeakSet<Duplex>()
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable || error.code === 'ECONNRESET') {

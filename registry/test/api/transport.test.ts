@@ -59,7 +59,7 @@ describe('the HTTP listener bears', () => {
     assert.match(await read, /^HTTP\/1\.1 200 OK\r\n.*"127\.0\.0\.1:18300"$/s)
     const both = dial('127.0.0.1', true)
     const answers = all(both)
-    both.end(head('PUT /v1/kv/a HTTP/1.1', 'Content-Length: 1') + '1' + head('GET /v1/kv/a?raw HTTP/1.1'))
+    both.end(`${head('PUT /v1/kv/a HTTP/1.1', 'Content-Length: 1')}1${head('GET /v1/kv/a?raw HTTP/1.1')}`)
     assert.match(await answers, /\r\n\r\ntrueHTTP\/1\.1 200 OK\r\n.*\r\n\r\n1$/s)
   })
 
