@@ -8,7 +8,7 @@
 #   scripts/soak.sh swarm [MINUTES]    a thousand members: crashes, what each sends, and so many minutes of loss and pauses (default 60)
 #   scripts/soak.sh fuzz-gossip [N]    so many packets that nobody should send (default 10,000,000)
 #   scripts/soak.sh fuzz-http [N]      so many connections with requests that nobody should send, 2.5 on each (default 400,000)
-#   scripts/soak.sh idle [N]           so many idle connections to one agent (default 10,000)
+#   scripts/soak.sh idle [N]           so many idle connections to one agent, both ends in one process (default 9,900)
 #   scripts/soak.sh processes [N]     the tests of whole processes, N times over (default 10)
 #   scripts/soak.sh faults [SECONDS]   three processes with a fault proxy between them, their history checked (default 600)
 #   scripts/soak.sh cuts [N]           one of three Docker hosts cut off and healed, N times over (default 20; as root)
@@ -42,7 +42,7 @@ soak() {
     idle)
       # Both ends are in one process.
       ulimit -n "$(ulimit -Hn)"
-      IDLE=${count:-10000} mocha --require ./test/setup.ts registry/test/api/transport.test.ts --grep 'idle connections'
+      IDLE=${count:-9900} mocha --require ./test/setup.ts registry/test/api/transport.test.ts --grep 'idle connections'
       ;;
     processes)
       for ((run = 1; run <= ${count:-10}; run++)); do

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { memoryUsage } from 'node:process'
 import { until } from '../../../test/until.ts'
 import { Connections } from '../../src/http/connections.ts'
 import { type Listening, type ServeOptions, serve } from '../../src/http/server.ts'
@@ -175,5 +176,6 @@ describe('the HTTP listener bears', () => {
     assert.equal(sockets.filter(({ destroyed }) => !destroyed).length, idle)
     sockets[0]?.write(head('GET /v1/status/leader HTTP/1.1'))
     await until('another answer', () => answers === idle + 1)
+    if (idle > 1000) console.log(`      ${Math.round(memoryUsage.rss() / 2 ** 20)} MiB resident with both ends of them`)
   })
 })
