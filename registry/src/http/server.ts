@@ -8,7 +8,7 @@ import type { Millis } from '../model.ts'
 import { bodyBytesMax } from './body.ts'
 import type { Connections } from './connections.ts'
 import type { Direct } from './direct.ts'
-import { Abandoned, type Answer, type Sent } from './endpoint.ts'
+import { Abandoned, type Answer, type Sent, text } from './endpoint.ts'
 
 export interface Listening {
   host: string
@@ -86,6 +86,10 @@ export async function serve(
     },
   })
   const take = (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    if (incoming.httpVersion === '1.1' && incoming.headers.host === undefined) {
+      write(outgoing, text(400, '400 Bad Request: missing required Host header', { Connection: 'close' }))
+      return
+    }
     if (direct !== undefined && answeredDirectly(direct, incoming, outgoing)) return
     // Nothing depends on the host; the framework would make a URL of it, and refuse ports that Consul takes.
     if (incoming.headers.host !== undefined && ordinaryHost.test(incoming.headers.host))
@@ -97,6 +101,8 @@ export async function serve(
   const server = createServer(
     {
       maxHeaderSize: 64 * 1024,
+      // Refused below, in words and with a length.
+      requireHostHeader: false,
       headersTimeout: patience.headers,
       requestTimeout: patience.request,
       connectionsCheckingInterval: patience.every,

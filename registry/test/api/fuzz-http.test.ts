@@ -31,7 +31,7 @@ const refusals: readonly RegExp[] = [
   /^Connect must be enabled in order to use this endpoint$/,
   /^Network segments are not supported in this version of Consul$/,
   /^Invalid (prepared query|Query Template|NearestN|Behavior setting|Session TTL|DNS TTL)/,
-  /^(Must provide |Must be bound |Bad |Missing |Session |Check |failed |Prepared )/,
+  /^(Must provide |Must be bound |Bad |[Mm]issing |Session |Check |failed |Prepared )/,
   /^Scripts are disabled on this agent from remote calls/,
   /^(error in regexp|error parsing regexp|invalid )/i,
   /^incompatible coordinate$/,

@@ -226,7 +226,9 @@ export function replies(bytes: Buffer, heads: readonly boolean[]): Reply[] {
     const bare = heads[found.length] && (rest.length === 0 || rest.subarray(0, 9).toString() === 'HTTP/1.1 ')
     const length = bare ? 0 : Number(fields['content-length'])
     if (!(length <= rest.length))
-      throw new Error(`expected ${fields['content-length']} octets of body, received ${rest.length}`)
+      throw new Error(
+        `expected ${fields['content-length']} octets of body, received ${rest.length} after ${first} ${JSON.stringify(fields)}`,
+      )
     found.push({ status, headers: fields, body: rest.subarray(0, length) })
     rest = rest.subarray(length)
   }
