@@ -45,6 +45,12 @@ describe('a probe', () => {
     answer = (_request, response) => response.writeHead(code).end(body)
   }
 
+  it('that may not follow redirects takes the first answer for the outcome', async () => {
+    answer = (_request, response) => response.writeHead(302, { location: url('/other') }).end()
+    const { status: verdict, output } = await ask({ disableRedirects: true })
+    assert.deepEqual([verdict, output], ['critical', `HTTP GET ${url()}: 302 Found Output: `])
+  })
+
   it('asks as Consul asks', async () => {
     let seen: IncomingMessage | undefined
     answer = (request, response) => {
