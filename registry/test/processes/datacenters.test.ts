@@ -109,6 +109,37 @@ describe('two datacenters', () => {
     assert.deepEqual(await resolver(all.two).resolve4('host3.node.dc1.consul'), [all.observer.address])
   })
 
+  it('a prepared query finds in the other what is not here, over HTTP and DNS, from whatever agent', async () => {
+    const { one, two, observer } = all
+    const registered = await ask(two, '/v1/agent/service/register', { method: 'PUT', body: '{"Name":"far","Port":7}' })
+    assert.deepEqual(registered, { status: 200, text: '' })
+    const define = async (path: string, query: object) => {
+      const { status, text } = await ask(observer, path, { method: 'POST', body: JSON.stringify(query) })
+      assert.equal(status, 200, text)
+    }
+    const Failover = { NearestN: 1, Datacenters: ['dc9'] }
+    await define('/v1/query', { Name: 'find', Service: { Service: 'far', Failover }, DNS: { TTL: '5s' } })
+    await define('/v1/query', { Name: 'lost', Service: { Service: 'nowhere', Failover } })
+    await define('/v1/query?dc=dc2', { Name: 'there', Service: { Service: 'far' } })
+    for (const host of [one, observer]) {
+      const found = JSON.parse((await ask(host, '/v1/query/find/execute')).text)
+      assert.deepEqual([found.Datacenter, found.Failovers, found.Nodes[0].Service.Port], ['dc2', 1, 7])
+      const none = JSON.parse((await ask(host, '/v1/query/lost/execute')).text)
+      assert.deepEqual([none.Datacenter, none.Failovers, none.Nodes], ['dc2', 1, []])
+      const there = JSON.parse((await ask(host, '/v1/query/there/execute?dc=dc2')).text)
+      assert.deepEqual([there.Datacenter, there.Failovers, there.Nodes.length], ['dc2', 0, 1])
+      assert.deepEqual(await resolver(host).resolve4('find.query.consul', { ttl: true }), [
+        { address: two.address, ttl: 5 },
+      ])
+      const [srv] = await resolver(host).resolveSrv('find.query.consul')
+      assert.deepEqual([srv?.name, srv?.port], ['host2.node.dc2.consul', 7])
+      assert.deepEqual(await resolver(host).resolve4('there.query.dc2.consul'), [two.address])
+      for (const name of ['lost.query.consul', 'nope.query.consul', 'nope.query.dc2.consul', 'find.query.dc9.consul']) {
+        await assert.rejects(resolver(host).resolve4(name), { code: 'ENOTFOUND' }, name)
+      }
+    }
+  })
+
   it('the command line reaches the other, and lists the servers of both', async () => {
     const { one, two, observer } = all
     const at = (host: Host) => `-http-addr=${host.address}:8500`
