@@ -36,6 +36,22 @@ describe('Client', () => {
     )
   })
 
+  it('makes a prepared query, changes it, executes it and deletes it', async () => {
+    const made = registry('{"ID":"9e4"}')
+    const query = { Name: 'find', Service: { Service: 'web' } }
+    assert.equal(await made.client.query.create(query), '9e4')
+    await made.client.query.update('9e4', query)
+    await made.client.query.delete('9e4')
+    assert.deepEqual(
+      made.asked.map(({ method, url }) => `${method} ${url.replace('http://registry:8500', '')}`),
+      ['POST /v1/query', 'PUT /v1/query/9e4', 'DELETE /v1/query/9e4'],
+    )
+    assert.equal(made.asked[0]?.body, '{"Name":"find","Service":{"Service":"web"}}')
+    const found = registry('{"Service":"web","Nodes":[],"Datacenter":"dc2","Failovers":1}')
+    assert.equal((await found.client.query.execute('fi/nd', { near: '_agent', limit: 2 })).Datacenter, 'dc2')
+    assert.equal(found.asked[0]?.url, 'http://registry:8500/v1/query/fi%2Fnd/execute?near=_agent&limit=2')
+  })
+
   it('begins a session, renews it, and hears that it is over', async () => {
     const begun = registry('{"ID":"5e55"}')
     assert.equal(await begun.client.session.create({ TTL: '15s', Behavior: 'delete' }), '5e55')

@@ -19,6 +19,9 @@ import type {
   MemberShape,
   NodeCoordinateShape,
   NodeShape,
+  PreparedQueryRequest,
+  PreparedQueryShape,
+  QueryExecutionShape,
   RaftConfigurationShape,
   SelfShape,
   ServiceEntryShape,
@@ -326,6 +329,30 @@ export class Client {
     /** Says where a node is that runs no agent. */
     update: (update: NodeCoordinateShape): Promise<void> =>
       this.#put('/v1/coordinate/update', {}, JSON.stringify(update)),
+  }
+
+  /** Prepared queries. */
+  readonly query = {
+    /** Resolves to its id. */
+    create: async (query: PreparedQueryRequest): Promise<string> => {
+      const request = { method: 'POST', path: '/v1/query', query: {}, body: JSON.stringify(query) } as const
+      return this.#json<{ ID: string }>(await this.#ok(request)).ID
+    },
+    update: (id: string, query: PreparedQueryRequest): Promise<void> =>
+      this.#put(`/v1/query/${encodeURIComponent(id)}`, {}, JSON.stringify(query)),
+    delete: async (id: string): Promise<void> => {
+      await this.#ok({ method: 'DELETE', path: `/v1/query/${encodeURIComponent(id)}`, query: {} })
+    },
+    list: (options: ReadOptions = {}): Promise<Answer<PreparedQueryShape[]>> => this.#read('/v1/query', {}, options),
+    /** By name or id. @throws UnexpectedAnswer 404: there is no such query */
+    execute: async (
+      name: string,
+      options: ReadOptions & { near?: string; limit?: number } = {},
+    ): Promise<QueryExecutionShape> => {
+      const { near, limit } = options
+      const path = `/v1/query/${encodeURIComponent(name)}/execute`
+      return (await this.#read<QueryExecutionShape>(path, { near, limit }, options)).value
+    },
   }
 
   readonly status = {

@@ -256,3 +256,47 @@ export interface AutopilotShape {
   CreateIndex: number
   ModifyIndex: number
 }
+
+/** What instances a prepared query means. */
+export interface PreparedQueryServiceShape {
+  Service: string
+  Failover?: { NearestN?: number; Datacenters?: string[] | null }
+  OnlyPassing?: boolean
+  IgnoreCheckIDs?: string[] | null
+  /** A node, `_agent` or `_ip`. */
+  Near?: string
+  /** One that begins with `!` must not be there. */
+  Tags?: string[] | null
+  NodeMeta?: Record<string, string> | null
+  ServiceMeta?: Record<string, string> | null
+  Connect?: boolean
+}
+
+/** `POST /v1/query`. */
+export interface PreparedQueryRequest {
+  Name?: string
+  Session?: string
+  Token?: string
+  Template?: { Type: string; Regexp?: string; RemoveEmptyTags?: boolean }
+  Service: PreparedQueryServiceShape
+  /** Go's duration. */
+  DNS?: { TTL: string }
+}
+
+/** `GET /v1/query`. */
+export interface PreparedQueryShape extends Required<PreparedQueryRequest> {
+  ID: string
+  CreateIndex: number
+  ModifyIndex: number
+}
+
+/** `GET /v1/query/:name/execute`. */
+export interface QueryExecutionShape {
+  Service: string
+  Nodes: (Omit<ServiceEntryShape, 'Checks'> & { Checks: CheckShape[] | null })[]
+  DNS: { TTL: string }
+  /** Where the instances are. */
+  Datacenter: string
+  /** How many other datacenters were asked. */
+  Failovers: number
+}
