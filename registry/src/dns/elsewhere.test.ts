@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
+import { question } from '../../test/api/question.ts'
 import type { Found } from '../agent/elsewhere.ts'
 import { DatacenterLost, NoPath } from '../errors.ts'
 import { Random } from '../io/random.ts'
 import { Store } from '../store/store.ts'
-import { decode, encode } from './codec.ts'
+import { decode } from './codec.ts'
 import { Elsewhere } from './elsewhere.ts'
-import { type Message, opcodes, rcodes, types } from './message.ts'
-import { nameFrom } from './name.ts'
+import { rcodes } from './message.ts'
 import { dnsDefaults, dnsSettings } from './options.ts'
 import { Responder } from './respond.ts'
 
@@ -16,27 +16,6 @@ function responder(find: Find, knows: boolean | undefined = true) {
   const store = new Store()
   const elsewhere = new Elsewhere({ knows: () => knows, find, query: () => assert.fail('asked for a query') }, () => {})
   return new Responder(() => store, new Random(1), dnsSettings(dnsDefaults), undefined, elsewhere)
-}
-
-function query(name: string, id: number): Uint8Array {
-  const message: Message = {
-    id,
-    response: false,
-    opcode: opcodes.QUERY,
-    authoritative: false,
-    truncated: false,
-    recursionDesired: true,
-    recursionAvailable: false,
-    authenticData: false,
-    checkingDisabled: false,
-    rcode: 0,
-    questions: [{ name: nameFrom(name)!, type: types.A, class: 1 }],
-    answers: [],
-    authority: [],
-    additional: [],
-    edns: undefined,
-  }
-  return encode(message)
 }
 
 const node = (name: string, address: string): Found => ({
@@ -65,7 +44,7 @@ describe('a question about another datacenter', () => {
       })
     })
     const replies = ['h1.node.dc2.consul', 'H1.node.DC2.consul', 'h1.node.dc2.consul'].map((name, at) =>
-      dns.respond(query(name, at), 'udp'),
+      dns.respond(question(name, at), 'udp'),
     )
     answer(node('h1', '10.0.0.1'))
     const seen = (await Promise.all(replies)).map((reply) => decode(reply!)!)
@@ -84,7 +63,7 @@ describe('a question about another datacenter', () => {
     const addresses = ['10.0.0.1', '10.0.0.2']
     const dns = responder(async () => node('h1', addresses.shift()!))
     for (const address of ['10.0.0.1', '10.0.0.2']) {
-      const reply = decode((await dns.respond(query('h1.node.dc2.consul', 1), 'udp'))!)!
+      const reply = decode((await dns.respond(question('h1.node.dc2.consul', 1), 'udp'))!)!
       assert.deepEqual(reply.answers[0]?.data, { type: 'A', address })
     }
   })
@@ -96,7 +75,7 @@ describe('a question about another datacenter', () => {
   ]
   for (const [words, find, rcode] of outcomes) {
     it(words, async () => {
-      const reply = decode((await responder(find, undefined).respond(query('h1.node.dc2.consul', 1), 'udp'))!)!
+      const reply = decode((await responder(find, undefined).respond(question('h1.node.dc2.consul', 1), 'udp'))!)!
       assert.equal(reply.rcode, rcode)
       assert.equal(reply.authority.length, rcode === rcodes.NXDOMAIN ? 1 : 0)
     })
@@ -117,11 +96,11 @@ describe('a question about another datacenter', () => {
       undefined,
       new Elsewhere(remote, () => {}),
     )
-    const early = dns.respond(query('h1.node.dc2.consul', 1), 'udp')
+    const early = dns.respond(question('h1.node.dc2.consul', 1), 'udp')
     assert.ok(early instanceof Uint8Array)
     assert.equal(decode(early)?.rcode, rcodes.NXDOMAIN)
     known = true
-    const late = decode((await dns.respond(query('h1.node.dc2.consul', 1), 'udp'))!)
+    const late = decode((await dns.respond(question('h1.node.dc2.consul', 1), 'udp'))!)
     assert.equal(late?.answers.length, 1)
   })
 })

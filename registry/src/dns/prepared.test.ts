@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict'
 import { register } from '../../test/api/catalog.ts'
 import { recordText } from '../../test/api/dig.ts'
+import { question } from '../../test/api/question.ts'
 import { preparedQuery } from '../../test/store/samples.ts'
 import { type Executed, Queries, type QueryErrand } from '../agent/queries.ts'
 import { DatacenterLost } from '../errors.ts'
 import { Random } from '../io/random.ts'
 import type { PreparedQueryService } from '../model.ts'
 import { encodeCommand, Store } from '../store/store.ts'
-import { decode, encode } from './codec.ts'
+import { decode } from './codec.ts'
 import { Elsewhere } from './elsewhere.ts'
-import { type Edns, type Message, opcodes, rcodes, types } from './message.ts'
-import { nameFrom } from './name.ts'
+import { type Message, rcodes, types } from './message.ts'
 import { type DnsOptions, dnsDefaults, dnsSettings } from './options.ts'
 import { PreparedQueries } from './prepared.ts'
 import { Responder } from './respond.ts'
@@ -56,28 +56,6 @@ function world(
   const ask1 = (name: string, { type = types.A, from = '', subnet = '' }: Asking = {}) =>
     responder.respond(question(name, ++id, type, subnet), 'udp', from)
   return { ask: ask1, store }
-}
-
-function question(text: string, id: number, type: number, subnet: string): Uint8Array {
-  const edns: Edns = { size: 1232, version: 0, dnssec: false, options: [{ code: 8, octets: subnet }] }
-  const message: Message = {
-    id,
-    response: false,
-    opcode: opcodes.QUERY,
-    authoritative: false,
-    truncated: false,
-    recursionDesired: true,
-    recursionAvailable: false,
-    authenticData: false,
-    checkingDisabled: false,
-    rcode: 0,
-    questions: [{ name: nameFrom(text) as string[], type, class: 1 }],
-    answers: [],
-    authority: [],
-    additional: [],
-    edns: subnet === '' ? undefined : edns,
-  }
-  return encode(message)
 }
 
 const read = (reply: unknown) => {

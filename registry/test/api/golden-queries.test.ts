@@ -2,66 +2,20 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { node, service } from '../store/samples.ts'
+import { compare, Names, type Recording } from './recorded.ts'
 import { SingleNode } from './surface.ts'
-
-interface Recording {
-  id: string
-  request: { method: string; path: string; body?: string }
-  response: { status: number; headers: Record<string, string>; text: string }
-}
 
 const recordings = JSON.parse(
   readFileSync(new URL('../data/golden-http/queries.json', import.meta.url), 'utf8'),
 ) as Record<'here' | 'elsewhere' | 'noleader', Recording[]>
 
-const compared = [
+const compared: readonly string[] = [
   'Content-Type',
   'Allow',
   'X-Consul-Knownleader',
   'X-Consul-Lastcontact',
   'X-Consul-Effective-Consistency',
 ]
-
-/** Ids of queries were chosen by Consul; a list is in their order. */
-class Names {
-  readonly #ours = new Map<string, string>()
-
-  learn(theirs: string, ours: string): void {
-    this.#ours.set(theirs, ours)
-  }
-
-  ours(text: string): string {
-    return [...this.#ours].reduce((done, [theirs, ours]) => done.replaceAll(theirs, ours), text)
-  }
-
-  theirs(text: string): string {
-    return [...this.#ours].reduce((done, [theirs, ours]) => done.replaceAll(ours, theirs), text)
-  }
-}
-
-function masked(text: string): string {
-  return text.replace(/"(Create|Modify)Index":\d+/g, '"$1Index":#')
-}
-
-/** Field order counts: rows are compared as texts. */
-function rows(text: string): string[] {
-  const value: unknown = JSON.parse(text)
-  return Array.isArray(value) ? value.map((row) => masked(JSON.stringify(row))).sort() : [masked(text)]
-}
-
-async function compare(single: SingleNode, names: Names, { request, response }: Recording): Promise<void> {
-  const answer = await single.ask(request.method, names.ours(request.path), request.body && names.ours(request.body))
-  assert.equal(answer.status, response.status, answer.text)
-  for (const name of compared) assert.equal(answer.headers.get(name) ?? undefined, response.headers[name], name)
-  assert.equal(answer.headers.has('X-Consul-Index'), 'X-Consul-Index' in response.headers)
-  const created = /^\{"ID":"([^"]+)"\}$/
-  const ours = created.exec(answer.text)?.[1]
-  const theirs = created.exec(response.text)?.[1]
-  if (ours !== undefined && theirs !== undefined) names.learn(theirs, ours)
-  const text = names.theirs(answer.text)
-  if (response.headers['Content-Type'] !== 'application/json') assert.equal(text, response.text)
-  else assert.deepEqual(rows(text), rows(response.text))
-}
 
 describe('prepared queries, recorded from Consul 1.8.7', () => {
   const single = new SingleNode()
@@ -97,7 +51,7 @@ describe('prepared queries, recorded from Consul 1.8.7', () => {
   })
   for (const recording of recordings.here) {
     const { id, request } = recording
-    it(`${id}: ${request.method} ${request.path}`, () => compare(single, names, recording))
+    it(`${id}: ${request.method} ${request.path}`, () => compare(single, names, recording, compared))
   }
 })
 
@@ -127,7 +81,7 @@ describe('prepared queries that look in another datacenter, recorded from Consul
   const names = new Names()
   for (const recording of recordings.elsewhere) {
     const { id, request } = recording
-    it(`${id}: ${request.method} ${request.path}`, () => compare(single, names, recording))
+    it(`${id}: ${request.method} ${request.path}`, () => compare(single, names, recording, compared))
   }
 })
 
@@ -135,6 +89,6 @@ describe('prepared queries of a server that never had a leader, recorded from Co
   const single = new SingleNode({ leading: false })
   for (const recording of recordings.noleader) {
     const { id, request } = recording
-    it(`${id}: ${request.method} ${request.path}`, () => compare(single, new Names(), recording))
+    it(`${id}: ${request.method} ${request.path}`, () => compare(single, new Names(), recording, compared))
   }
 })

@@ -77,7 +77,8 @@ describe('two datacenters', () => {
       const { headers } = await fetch(`http://${host.address}:8500/v1/kv/watched?dc=dc2`)
       const index = headers.get('X-Consul-Index')
       const waiting = ask(host, `/v1/kv/watched?dc=dc2&raw&wait=60s&index=${index}`)
-      await new Promise((resolve) => setTimeout(resolve, 300))
+      // On the same way, and so behind it.
+      await ask(host, '/v1/kv/color?dc=dc2')
       await two.put('watched', `by ${host.name}`)
       assert.deepEqual(await waiting, { status: 200, text: `by ${host.name}` })
     }
@@ -191,7 +192,8 @@ describe('two datacenters', () => {
     const { headers } = await fetch(`http://${two.address}:8500/v1/kv/watched`)
     const path = `/v1/kv/watched?dc=dc2&wait=60s&index=${headers.get('X-Consul-Index')}`
     const waits = [one, observer].map((host) => ask(host, path))
-    await new Promise((resolve) => setTimeout(resolve, 1500))
+    // On the same ways, and so behind them.
+    for (const host of [one, observer]) await ask(host, '/v1/kv/color?dc=dc2')
     await two.process?.signal('SIGKILL')
     for (const wait of waits) {
       const { status, text } = await wait

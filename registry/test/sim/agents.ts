@@ -1,9 +1,8 @@
 /** Whole agents in a simulated world: each as its process would drive it, with its HTTP and DNS faces called in process. */
 import { Agent, type AgentOptions } from '../../src/agent/agent.ts'
-import { decode, encode } from '../../src/dns/codec.ts'
+import { decode } from '../../src/dns/codec.ts'
 import { Elsewhere } from '../../src/dns/elsewhere.ts'
-import { type Message, opcodes, types } from '../../src/dns/message.ts'
-import { nameFrom } from '../../src/dns/name.ts'
+import { type Message, types } from '../../src/dns/message.ts'
 import { dnsDefaults, dnsSettings } from '../../src/dns/options.ts'
 import { Responder } from '../../src/dns/respond.ts'
 import { httpApp, travelAnswer } from '../../src/http/app.ts'
@@ -14,6 +13,7 @@ import { Random } from '../../src/io/random.ts'
 import type { Address, Millis, NodeId } from '../../src/model.ts'
 import type { StateMachine } from '../../src/replica/machine.ts'
 import type { Store } from '../../src/store/store.ts'
+import { question } from '../api/question.ts'
 import type { Ledger } from './agent-checkers.ts'
 import { type Answered, answerOf } from './agent-requests.ts'
 import { tickInterval } from './cluster.ts'
@@ -263,25 +263,8 @@ export class Agents {
     return reply === undefined ? undefined : decode(reply)
   }
 
-  #query(question: string, type: keyof typeof types): Uint8Array {
-    const query: Message = {
-      id: this.#options.random.between(0, 65535),
-      response: false,
-      opcode: opcodes.QUERY,
-      authoritative: false,
-      truncated: false,
-      recursionDesired: true,
-      recursionAvailable: false,
-      authenticData: false,
-      checkingDisabled: false,
-      rcode: 0,
-      questions: [{ name: nameFrom(question)!, type: types[type], class: 1 }],
-      answers: [],
-      authority: [],
-      additional: [],
-      edns: undefined,
-    }
-    return encode(query)
+  #query(name: string, type: keyof typeof types): Uint8Array {
+    return question(name, this.#options.random.between(0, 65535), types[type])
   }
 
   #io(station: Station): Io {
